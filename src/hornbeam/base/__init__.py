@@ -1,0 +1,1 @@
+"""Floor 0: dtypes, specs and trees. Knows nothing of what is computed."""

@@ -1,0 +1,51 @@
+"""Flags: each is an environment variable ``HORNBEAM_<NAME>``, a value here, and a context manager.
+
+    HORNBEAM_CHECK=1 python train.py         # verify every Program before it is compiled
+    with config.CHECK(1): ...                # the same for a block
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+from hornbeam.errors import HornbeamError
+
+T = TypeVar("T", int, str)
+
+
+class Flag(Generic[T]):
+    """A setting of the process, typed by its default. Raises HornbeamError for a value that is not allowed."""
+
+    def __init__(self, name: str, default: T, about: str, allowed: tuple[T, ...] | None = None) -> None:
+        self.name, self.default, self.about, self.allowed = name, default, about, allowed
+        self.value: T = self._parse(os.environ.get(f"HORNBEAM_{name}"))
+
+    def _parse(self, text: str | None) -> T:
+        if text is None:
+            return self.default
+        try:
+            return self._checked(type(self.default)(text))
+        except ValueError:
+            raise HornbeamError(f"HORNBEAM_{self.name}={text!r} is not a {type(self.default).__name__}.") from None
+
+    def _checked(self, value: T) -> T:
+        if self.allowed is not None and value not in self.allowed:
+            valid = ", ".join(map(repr, self.allowed))
+            raise HornbeamError(f"HORNBEAM_{self.name}={value!r} is not allowed. Valid: {valid}.")
+        return value
+
+    @contextmanager
+    def __call__(self, value: T) -> Iterator[None]:
+        before, self.value = self.value, self._checked(value)
+        try:
+            yield
+        finally:
+            self.value = before
+
+
+CHECK = Flag("CHECK", 0, "1 verifies every Program before it is compiled", (0, 1))
+ENGINE = Flag("ENGINE", "reference", "the engine of sessions that do not name one")
+MAX_TRACES = Flag("MAX_TRACES", 64, "traces kept by one function; the least recently used is let go")

@@ -1,0 +1,46 @@
+"""What an engine is: something that compiles a Program into an Executable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from hornbeam.errors import HornbeamError
+from hornbeam.ir.program import Program
+
+
+class Options(NamedTuple):
+    """What changes the code made for a Program, besides the Program."""
+
+    threads: int | None = None  # None: as many as the engine sees fit
+
+
+class Executable(Protocol):
+    """A compiled Program."""
+
+    peak_bytes: int  # of all buffers alive at once, arguments and results included
+
+    def run(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The values of ``program.roots`` for those of ``program.params``. Arguments are not written to."""
+
+
+class Engine(Protocol):
+    name: str
+
+    def compile(self, program: Program, options: Options) -> Executable: ...
+
+
+_engines: dict[str, Engine] = {}
+
+
+def register(engine: Any) -> None:
+    _engines[engine.name] = engine
+
+
+def find(name: str) -> Engine:
+    """The engine called ``name``. Raises HornbeamError listing the engines there are."""
+    if name not in _engines:
+        raise HornbeamError(f"there is no engine named {name!r}. Engines: {', '.join(_engines)}.")
+    return _engines[name]

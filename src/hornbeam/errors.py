@@ -1,0 +1,114 @@
+"""Every exception Hornbeam raises on purpose.
+
+    HornbeamError
+    ├── ShapeError (ValueError)             shapes that do not fit an operation
+    ├── DTypeError (TypeError)              dtypes that do not fit, or a cast that would lose values
+    ├── GradientError (ValueError)          a gradient that does not exist, or a tape used wrongly
+    ├── TracingError (TypeError)            a symbolic tensor used where a value is needed
+    ├── SessionError (RuntimeError)
+    │   ├── SessionClosedError              the session, or a variable's home, was closed
+    │   └── UninitializedVariableError      a variable without a value in this session
+    ├── FeedError (ValueError)              a placeholder not fed, or fed with the wrong thing
+    ├── FetchError (ValueError)             something that cannot be fetched
+    ├── RetraceError (ValueError)           a function that creates variables on a later call
+    ├── StrictModeError (RuntimeError)      what a ledger would have noted, in a strict session
+    └── KerasSetupError (ImportError)       Keras cannot be made to use this backend
+
+Each also derives from the builtin in parentheses, so ``except ValueError`` keeps working. A message says what went
+wrong (with shapes and names), why it usually happens, the fix as code, and the user's own line. All of them take one
+string, because Keras re-raises errors with more context as ``type(e)(message)``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_PACKAGE_DIRS = (
+    os.path.dirname(os.path.abspath(__file__)) + os.sep,
+    os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "keras_hornbeam") + os.sep,
+)
+
+
+class HornbeamError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class ShapeError(HornbeamError, ValueError):
+    """Shapes that do not fit the operation."""
+
+
+class DTypeError(HornbeamError, TypeError):
+    """Dtypes that do not fit the operation, or a conversion that would lose values."""
+
+
+class GradientError(HornbeamError, ValueError):
+    """A gradient that does not exist, or a tape used in a way that cannot give one."""
+
+
+class TracingError(HornbeamError, TypeError):
+    """A symbolic tensor was used where Python needs a value."""
+
+
+class SessionError(HornbeamError, RuntimeError):
+    """A session was used wrongly."""
+
+
+class SessionClosedError(SessionError):
+    """A closed session, or a variable whose home session is closed, was used."""
+
+
+class UninitializedVariableError(SessionError):
+    """A variable has no value in the session that reads it."""
+
+
+class FeedError(HornbeamError, ValueError):
+    """A placeholder was not fed, or was fed a value of the wrong shape or dtype."""
+
+
+class FetchError(HornbeamError, ValueError):
+    """Something that is not part of the session's graph was fetched."""
+
+
+class RetraceError(HornbeamError, ValueError):
+    """A traced function did something that is only allowed in its first trace."""
+
+
+class StrictModeError(HornbeamError, RuntimeError):
+    """A strict session met what other sessions only note in their ledger."""
+
+
+class KerasSetupError(HornbeamError, ImportError):
+    """Keras cannot be made to use Hornbeam in this process or environment."""
+
+
+def is_own_file(filename: str) -> bool:
+    """Whether a code object's file belongs to the runtime (or to Keras and the import system) and not to the user."""
+    return (
+        filename.startswith(_PACKAGE_DIRS)
+        or f"{os.sep}keras{os.sep}src{os.sep}" in filename
+        or filename.startswith("<frozen")
+    )
+
+
+def user_line() -> str:
+    """``file:line`` of the innermost frame that is the user's own, or ``""`` outside any user code."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if not is_own_file(frame.f_code.co_filename):
+            return f"{os.path.relpath(frame.f_code.co_filename)}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
+
+
+def explain(what: str, *, why: str = "", fix: str = "", line: str | None = None) -> str:
+    """Compose a message in the house form: what, why it usually happens, the fix as code, the user's line."""
+    parts = [what]
+    if why:
+        parts.append(f"  {why}")
+    if fix:
+        parts.append(f"  Fix: {fix}")
+    line = user_line() if line is None else line
+    if line:
+        parts.append(f"  at {line}")
+    return "\n".join(parts)

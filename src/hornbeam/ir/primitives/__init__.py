@@ -1,0 +1,1 @@
+"""The table of primitives, by family. Importing a family adds its rows."""

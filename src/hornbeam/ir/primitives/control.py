@@ -1,0 +1,309 @@
+"""Control flow: rows whose attributes are Programs. Bodies are closed: what they use comes in as operands.
+
+Gradients are control flow again. A branch's pullback computes what it needs of the branch anew, a scan's runs the scan
+again keeping the carry of every step, and a while's, whose number of steps is not known, computes each step's anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from hornbeam.base import dtypes
+from hornbeam.base.spec import Spec
+from hornbeam.errors import DTypeError, ShapeError
+from hornbeam.ir.bind import bind, constant, interpreting
+from hornbeam.ir.grad import pullback, zeros_like
+from hornbeam.ir.node import NODES, param
+from hornbeam.ir.primitive import row
+from hornbeam.ir.primitives.arith import scalar
+from hornbeam.ir.program import Program, evaluate, inline
+
+
+def _check_arguments(name: str, program: Program, given: Sequence[Spec]) -> None:
+    expected = tuple(p.spec for p in program.inputs)
+    if tuple(given) != expected:
+        raise ShapeError(
+            f"{name}: {program.name} takes ({', '.join(map(str, expected))}), given ({', '.join(map(str, given))})."
+        )
+
+
+def _inexact(values: Sequence[Any]) -> list[Any]:
+    return [v for v in values if dtypes.is_inexact(v.dtype)]
+
+
+def _cotangents(gs: Sequence[Any], outs: Sequence[Any]) -> list[Any]:
+    """Cotangents of the inexact results, zeros for those that nothing used."""
+    return [zeros_like(o) if g is None else g for g, o in zip(gs, outs, strict=True) if dtypes.is_inexact(o.dtype)]
+
+
+def _fill(found: Sequence[Any], operands: Sequence[Any]) -> tuple[Any, ...]:
+    """``found`` dealt out to the inexact operands, None to the others."""
+    remaining = iter(found)
+    return tuple(next(remaining) if dtypes.is_inexact(x.dtype) else None for x in operands)
+
+
+# -- call ----------------------------------------------------------------------------------------------------------------
+
+
+def _call_spec(*operands: Spec, program: Program) -> tuple[Spec, ...]:
+    _check_arguments("call", program, operands)
+    return program.specs
+
+
+def _call_grad(gs: Any, *rest: Any, program: Program) -> tuple[Any, ...]:
+    *operands, outs = rest
+    return _fill(CALL(*operands, *_cotangents(gs, outs), program=pullback(program)), operands)
+
+
+CALL = row(
+    "call",
+    kind="block",
+    infer=_call_spec,
+    reference=lambda *operands, program: evaluate(program, operands),
+    grad=_call_grad,
+    multiple=True,
+)
+
+# -- switch ------------------------------------------------------------------------------------------------------------
+
+
+def _switch_spec(index: Spec, *operands: Spec, branches: tuple[Program, ...]) -> tuple[Spec, ...]:
+    if index.shape or not dtypes.is_integer(index.dtype):
+        raise DTypeError(f"switch: the index must be an integer scalar, got {index}.")
+    for branch in branches:
+        _check_arguments("switch", branch, operands)
+        if branch.specs != branches[0].specs:
+            ours, theirs = (", ".join(map(str, b.specs)) for b in (branches[0], branch))
+            raise ShapeError(f"switch: branches return different things: ({ours}) and ({theirs}).")
+    return branches[0].specs
+
+
+def _switch(index: np.ndarray, *operands: np.ndarray, branches: tuple[Program, ...]) -> list[np.ndarray]:
+    return evaluate(branches[min(max(int(index), 0), len(branches) - 1)], operands)
+
+
+def _switch_grad(gs: Any, index: Any, *rest: Any, branches: tuple[Program, ...]) -> tuple[Any, ...]:
+    *operands, outs = rest
+    found = SWITCH(index, *operands, *_cotangents(gs, outs), branches=tuple(pullback(b) for b in branches))
+    return (None, *_fill(found, operands))
+
+
+SWITCH = row(  # the branch chosen by an index clamped to the number of branches
+    "switch", kind="block", infer=_switch_spec, reference=_switch, grad=_switch_grad, multiple=True
+)
+
+# -- scan --------------------------------------------------------------------------------------------------------------
+
+
+def _scan_spec(*operands: Spec, body: Program, carries: int, xs: int, length: int, reverse: bool) -> tuple[Spec, ...]:
+    init, sequences, consts = _split(operands, carries, xs)
+    for x in sequences:
+        if not x.shape or x.shape[0] != length:
+            raise ShapeError(f"scan: every sequence must have {length} steps along its first axis, got {x}.")
+    steps = [Spec(x.shape[1:], x.dtype) for x in sequences]
+    _check_arguments("scan", body, [*init, *steps, *consts])
+    if body.specs[:carries] != tuple(init):
+        ours, theirs = (", ".join(map(str, s)) for s in (init, body.specs[:carries]))
+        raise ShapeError(f"scan: the carry goes in as ({ours}) and comes out as ({theirs}); it must not change.")
+    return (*init, *(Spec((length, *s.shape), s.dtype) for s in body.specs[carries:]))
+
+
+def _split(operands: Sequence[Any], carries: int, xs: int) -> tuple[list[Any], list[Any], list[Any]]:
+    operands = list(operands)
+    return operands[:carries], operands[carries : carries + xs], operands[carries + xs :]
+
+
+def _scan(
+    *operands: np.ndarray, body: Program, carries: int, xs: int, length: int, reverse: bool
+) -> list[np.ndarray]:
+    carry, sequences, consts = _split(operands, carries, xs)
+    ys = [np.zeros((length, *s.shape), s.dtype) for s in body.specs[carries:]]
+    for i in reversed(range(length)) if reverse else range(length):
+        out = evaluate(body, [*carry, *(x[i] for x in sequences), *consts])
+        carry = out[:carries]
+        for y, step in zip(ys, out[carries:], strict=True):
+            y[i] = step
+    return [*carry, *ys]
+
+
+def _scan_grad(
+    gs: Any, *rest: Any, body: Program, carries: int, xs: int, length: int, reverse: bool
+) -> tuple[Any, ...]:
+    *operands, outs = rest
+    init, sequences, consts = _split(operands, carries, xs)
+    # Forward again, with the carry that enters each step as a further result.
+    saving = Program(body.inputs, [*body.outputs, *body.inputs[:carries]], name=f"{body.name}, keeping carries")
+    forward = bind(SCAN, *operands, body=saving, carries=carries, xs=xs, length=length, reverse=reverse)
+    saved = list(forward[len(outs) :])
+
+    # Backward: carry (cotangents of the carry, sums for the constants), over (x, saved carry, cotangents of y).
+    back = pullback(body)
+    d_carry, d_ys = _cotangents(gs[:carries], outs[:carries]), _cotangents(gs[carries:], outs[carries:])
+    d_consts = [zeros_like(c) for c in _inexact(consts)]
+    inputs_carry, inputs_x, inputs_const = _split(body.inputs, carries, xs)
+    n_out = len(_inexact(body.outputs[:carries]))
+    g_carry, g_y = back.inputs[len(body.inputs) :][:n_out], back.inputs[len(body.inputs) :][n_out:]
+    sums = [param(n.spec) for n in _inexact(inputs_const)]
+    n_carry, n_x = len(_inexact(inputs_carry)), len(_inexact(inputs_x))
+    with interpreting(NODES):
+        totals = [s + d for s, d in zip(sums, back.outputs[n_carry + n_x :], strict=True)]
+    step = Program(
+        [*g_carry, *sums, *inputs_x, *inputs_carry, *g_y, *inputs_const],
+        [*back.outputs[:n_carry], *totals, *back.outputs[n_carry : n_carry + n_x]],
+        name=back.name,
+    )
+    backward = bind(
+        SCAN, *d_carry, *d_consts, *sequences, *saved, *d_ys, *consts,
+        body=step, carries=len(d_carry) + len(d_consts), xs=xs + carries + len(d_ys), length=length, reverse=not reverse,
+    )  # fmt: skip
+    d_init, sums_out, d_xs = _split(backward, len(d_carry), len(d_consts))
+    return (*_fill(d_init, init), *_fill(d_xs, sequences), *_fill(sums_out, consts))
+
+
+SCAN = row(  # (carries…, xs…, constants…) -> (carries…, ys…): body maps (carry, x, constants) to (carry, y) step by step
+    "scan", kind="block", infer=_scan_spec, reference=_scan, grad=_scan_grad, multiple=True
+)
+
+# -- while --------------------------------------------------------------------------------------------------------------
+
+
+def _while_spec(*operands: Spec, condition: Program, body: Program, carries: int, limit: int | None) -> tuple[Spec, ...]:
+    _check_arguments("while", condition, operands)
+    _check_arguments("while", body, operands)
+    if condition.specs != (Spec((), dtypes.bool_),):
+        raise DTypeError(f"while: the condition must return one bool scalar, not ({', '.join(map(str, condition.specs))}).")
+    if body.specs != tuple(operands[:carries]):
+        ours, theirs = (", ".join(map(str, s)) for s in (operands[:carries], body.specs))
+        raise ShapeError(f"while: the loop variables go in as ({ours}) and come out as ({theirs}); they must not change.")
+    return body.specs
+
+
+def _while(
+    *operands: np.ndarray, condition: Program, body: Program, carries: int, limit: int | None
+) -> list[np.ndarray]:
+    carry, consts, steps = list(operands[:carries]), operands[carries:], 0
+    while (limit is None or steps < limit) and evaluate(condition, [*carry, *consts])[0]:
+        carry = evaluate(body, [*carry, *consts])
+        steps += 1
+    return carry
+
+
+def _while_grad(
+    gs: Any, *rest: Any, condition: Program, body: Program, carries: int, limit: int | None
+) -> tuple[Any, ...]:
+    """Backward over the steps taken: find their number, then pull back through step n-1, …, 0.
+
+    The carry that enters step k is computed anew from the start, which takes n²/2 steps in constant memory: a Program's
+    memory is known before it runs, and the number of steps is not. Loops of known length belong in ``scan``.
+    """
+    *operands, outs = rest
+    init, consts = operands[:carries], operands[carries:]
+    zero = constant(np.zeros((), np.int32))
+    counter = param(Spec((), dtypes.int32))
+    with interpreting(NODES):
+        bumped = counter + 1
+    count = bind(
+        WHILE, zero, *operands,
+        condition=Program([counter, *condition.inputs], condition.outputs, name=condition.name),
+        body=Program([counter, *body.inputs], [bumped, *body.outputs], name=body.name),
+        carries=carries + 1, limit=limit,
+    )[0]  # fmt: skip
+
+    advance = _advance(body, carries)
+    back = pullback(body)
+    k = param(Spec((), dtypes.int32))
+    d_carry = list(back.inputs[len(body.inputs) :])
+    entering, constants = body.inputs[:carries], body.inputs[carries:]
+    start = [param(n.spec) for n in entering]
+    sums = [param(n.spec) for n in _inexact(constants)]
+    with interpreting(NODES):
+        previous, going = k - 1, k > 0
+        carry = bind(WHILE, scalar(0, k), previous, *start, *constants, **advance)[2:]
+        found = inline(back, [*carry, *constants, *d_carry])
+        totals = [s + d for s, d in zip(sums, found[len(d_carry) :], strict=True)]
+    inputs = [k, *d_carry, *sums, *start, *constants]
+    result = bind(
+        WHILE, count, *_cotangents(gs, outs), *(zeros_like(c) for c in _inexact(consts)), *init, *consts,
+        condition=Program(inputs, [going], name="steps left"),
+        body=Program(inputs, [previous, *found[: len(d_carry)], *totals], name=back.name),
+        carries=1 + len(d_carry) + len(sums), limit=limit,
+    )  # fmt: skip
+    d_init, d_consts = result[1 : 1 + len(d_carry)], result[1 + len(d_carry) :]
+    return (*_fill(d_init, init), *_fill(d_consts, consts))
+
+
+def _advance(body: Program, carries: int) -> dict[str, Any]:
+    """The loop (i, n, carry…, constants…) that takes ``body``'s step while i < n."""
+    i, n = param(Spec((), dtypes.int32)), param(Spec((), dtypes.int32))
+    with interpreting(NODES):
+        going, bumped = i < n, i + 1
+    inputs = [i, n, *body.inputs]
+    return {
+        "condition": Program(inputs, [going], name="before step n"),
+        "body": Program(inputs, [bumped, n, *body.outputs], name=body.name),
+        "carries": carries + 2,
+        "limit": None,
+    }
+
+
+WHILE = row(  # (carries…, constants…) -> carries…, while the condition holds and at most ``limit`` times
+    "while", kind="block", infer=_while_spec, reference=_while, grad=_while_grad, multiple=True
+)
+
+# -- values with rules or effects of their own --------------------------------------------------------------------------
+
+
+def _custom_spec(*operands: Spec, results: int, rule: Callable[..., Any]) -> tuple[Spec, ...]:
+    return operands[:results]
+
+
+def _custom_grad(gs: Any, *rest: Any, results: int, rule: Callable[..., Any]) -> tuple[Any, ...]:
+    outs = rest[-1]
+    filled = tuple(zeros_like(o) if g is None else g for g, o in zip(gs, outs, strict=True))
+    return (*(None,) * results, *rule(*filled))
+
+
+CUSTOM_GRADIENT = row(
+    # (results…, arguments…) -> results…: an identity whose cotangents go to the arguments, by ``rule``
+    "custom_gradient",
+    kind="view",
+    infer=_custom_spec,
+    reference=lambda *operands, results, rule: operands[:results],
+    grad=_custom_grad,
+    multiple=True,
+)
+
+BARRIER = row(
+    # (x, others…) -> x, but not before the others are there, and never merged with x: for recomputation
+    "barrier",
+    kind="block",
+    infer=lambda x, *others, serial: x,
+    reference=lambda x, *others, serial: x,
+    grad=lambda g, *rest, serial: (g, *(None,) * (len(rest) - 2)),
+)
+
+
+def _callback_spec(*operands: Spec, function: Callable[..., Any], specs: tuple[Spec, ...]) -> tuple[Spec, ...]:
+    return specs
+
+
+def _callback(*operands: np.ndarray, function: Callable[..., Any], specs: tuple[Spec, ...]) -> tuple[np.ndarray, ...]:
+    returned = function(*operands)
+    values = () if not specs else returned if isinstance(returned, (tuple, list)) else (returned,)
+    if len(values) != len(specs):
+        raise ShapeError(f"callback: promised {len(specs)} results, the function returned {len(values)}.")
+    out = []
+    for value, spec in zip(values, specs, strict=True):
+        array = np.asarray(value, spec.dtype)
+        if array.shape != spec.shape:
+            raise ShapeError(f"callback: promised {spec}, the function returned shape {array.shape}.")
+        out.append(array)
+    return tuple(out)
+
+
+CALLBACK = row(  # a Python function of host arrays, called at run time; it has no gradient
+    "callback", kind="block", infer=_callback_spec, reference=_callback, multiple=True, effect=True
+)

@@ -1,0 +1,61 @@
+"""Eager execution: a primitive is a Program of one node, run at once by the current session.
+
+The policy of eager mode is this file: what is cached, and when tapes hear of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hornbeam.errors import TracingError, explain
+from hornbeam.ir import bind as binding
+from hornbeam.ir.primitive import Primitive
+from hornbeam.runtime import session as sessions
+from hornbeam.runtime import tape
+from hornbeam.runtime.tensor import Tensor, concrete
+
+
+class EagerInterpreter:
+    """Applying a primitive runs it."""
+
+    def bind(self, primitive: Primitive, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
+        for a in args:
+            if a._array is None:
+                raise leaked(a)
+        values = sessions.current().execute_op(primitive, [a._array for a in args], attrs)
+        outs = tuple(map(concrete, values))
+        if tape.active.get():
+            tape.record(primitive, args, attrs, outs)
+        return outs if primitive.multiple else outs[0]
+
+    def constant(self, array: np.ndarray) -> Tensor:
+        return concrete(array)
+
+    def read(self, variable: Any) -> Tensor:
+        value = sessions.current().read(variable)
+        if tape.active.get():
+            tape.note_read(variable, value)
+        return value
+
+    def assign(self, variable: Any, value: Tensor) -> Tensor:
+        if value.is_symbolic:
+            raise leaked(value)
+        # Another object with the same array: gradients do not flow through a variable.
+        sessions.current().write(variable, Tensor(value.array))
+        return value
+
+
+def leaked(x: Tensor) -> TracingError:
+    return TracingError(
+        explain(
+            f"a symbolic {x.spec} is used outside the function in whose trace it was made.",
+            why="It was kept in a list, an attribute or a global while the function was traced.",
+            fix="return it from the function and use what the call returns",
+        )
+    )
+
+
+EAGER = EagerInterpreter()
+binding.install(EAGER)
