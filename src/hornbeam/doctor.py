@@ -8,7 +8,7 @@ import platform
 from importlib import metadata
 from typing import Any
 
-from hornbeam import __version__
+from hornbeam import __version__, config
 from hornbeam.errors import KerasSetupError
 
 PACKAGES = ("numpy", "llvmlite", "ml_dtypes", "optree", "rich", "click")
@@ -23,6 +23,7 @@ def examine() -> dict[str, Any]:
         "platform": platform.platform(),
         **_packages(problems),
         **_processor(),
+        "engine": config.ENGINE.value,
         **_keras(problems),
     }
     return report | {"problems": problems}
@@ -67,8 +68,10 @@ def _keras(problems: list[str]) -> dict[str, str]:
     from hornbeam.keras_setup import backend, load
 
     asked = os.environ.pop("KERAS_BACKEND", None)  # what is examined is whether Keras can run on us
+    running = "none"
     try:
         load()
+        running = backend()
     except KerasSetupError as error:
         problems.append(str(error).partition("\n  at ")[0])  # the line it names is the caller of this command
     except Exception as error:  # Keras itself is broken, and its own words are the best description
@@ -76,5 +79,5 @@ def _keras(problems: list[str]) -> dict[str, str]:
     distributions = " and ".join(f"{name} {version}" for name, version in diagnosis.installed().items())
     return {
         "keras": f"{diagnosis.version()} (installed: {distributions or 'none'})",
-        "keras backend": f"{backend()} (KERAS_BACKEND is {asked or 'not set'})",
+        "keras backend": f"{running} (KERAS_BACKEND is {asked or 'not set'})",
     }
