@@ -8,12 +8,11 @@ allows the name nothing is changed, and the finder can go when Keras has a regis
 
 NOTE: the price of the import. Where SciPy and scikit-learn are installed, importing Keras imports both, for one audio
 function and for `keras.wrappers`: 1.4 s, against 0.4 s without them. The finder puts both off until they are used
-(the end of `LOADERS`). The garbage collector, which finds next to nothing in an import, rests: another 0.03 s.
+(the end of `LOADERS`).
 """
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import sys
@@ -135,8 +134,6 @@ def _explained(module: ModuleType, run: Run) -> None:
 
     Keras says of every ImportError and AttributeError in a backend's package that the backend is not installed.
     """
-    collecting = gc.isenabled()
-    gc.disable()
     try:
         run(module)
     except (ImportError, AttributeError, ValueError) as error:
@@ -144,9 +141,6 @@ def _explained(module: ModuleType, run: Run) -> None:
         if problem is None:
             raise
         raise problem from (error.__cause__ or error)
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _then_let_in(module: ModuleType, run: Run) -> None:
