@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -45,8 +46,11 @@ def elementwise(
     result: Callable[[DType], DType] = lambda d: d,
 ) -> Primitive:
     """A map row: operands of one dtype in ``accepts``, broadcast; the result's dtype is ``result`` of it."""
+    arity = getattr(numpy, "nin", None) or len(inspect.signature(numpy).parameters)
 
     def infer(*operands: Spec) -> Spec:
+        if len(operands) != arity:
+            raise TypeError(f"{name} takes {arity} operands, given {len(operands)}.")
         dtype = same_dtype(name, operands, accepts)
         return Spec(broadcast_shapes(*(s.shape for s in operands), name=name), result(dtype))
 
@@ -74,7 +78,7 @@ def in_float64(f: Callable[[float], float]) -> Callable[[np.ndarray], np.ndarray
     return apply
 
 
-# -- ring and field operations ---------------------------------------------------------------------------------------
+# -- ring and field operations -----------------------------------------------------------------------
 
 ADD = elementwise("add", np.add, lambda g, x, y, out: (g, g), lambda s, x, y: s.add(x, y))
 SUB = elementwise("sub", np.subtract, lambda g, x, y, out: (g, -g), lambda s, x, y: s.sub(x, y))
@@ -126,7 +130,7 @@ def _share(g: Any, x: Any, y: Any, out: Any) -> tuple[Any, Any]:
     return SELECT(tie, half, SELECT(x == out, g, zero)), SELECT(tie, half, SELECT(y == out, g, zero))
 
 
-# -- rounding and sign ------------------------------------------------------------------------------------------------
+# -- rounding and sign -------------------------------------------------------------------------------
 
 ABS = function(
     "abs",
@@ -135,7 +139,7 @@ ABS = function(
     accepts=NUMERIC,
     result=dtypes.real_dtype,
 )
-SIGN = function("sign", np.sign, blocked, accepts=NUMERIC)
+SIGN = function("sign", np.sign, lambda g, x, out: (_sign_complex_grad(g, x, out),), accepts=NUMERIC)
 FLOOR = function("floor", np.floor, blocked, accepts=FLOATS)
 CEIL = function("ceil", np.ceil, blocked, accepts=FLOATS)
 TRUNC = function("trunc", np.trunc, blocked, accepts=FLOATS)
@@ -147,7 +151,17 @@ def _abs_complex_grad(g: Any, x: Any, out: Any) -> Any:
     return COMPLEX_(g * REAL_(x) / safe, -g * IMAG(x) / safe)
 
 
-# -- exponentials and logarithms -----------------------------------------------------------------------------------------
+def _sign_complex_grad(g: Any, x: Any, out: Any) -> Any:
+    """x/|x| turns with x and ignores its length; for real numbers it is constant."""
+    if not dtypes.is_complex(x.dtype):
+        return None
+    size, zero = ABS(x), scalar(0, REAL_(x))
+    safe = SELECT(size == 0, scalar(1, size), size)
+    turning = (g - COMPLEX_(REAL_(g * out), zero) * CONJ(out)) / COMPLEX_(safe, zero)
+    return SELECT(size == 0, scalar(0, g), turning)
+
+
+# -- exponentials and logarithms ---------------------------------------------------------------------
 
 
 def _logistic(x: np.ndarray) -> np.ndarray:
@@ -164,7 +178,7 @@ RSQRT = function("rsqrt", lambda x: 1 / np.sqrt(x), lambda g, x, out: (g * -0.5 
 CBRT = function("cbrt", np.cbrt, lambda g, x, out: (g / (out * out * 3),), accepts=FLOATS)
 LOGISTIC = function("logistic", _logistic, lambda g, x, out: (g * out * (1 - out),), accepts=FLOATS)
 
-# -- trigonometry ----------------------------------------------------------------------------------------------------------
+# -- trigonometry ------------------------------------------------------------------------------------
 
 SIN = function("sin", np.sin, lambda g, x, out: (g * COS(x),))
 COS = function("cos", np.cos, lambda g, x, out: (-g * SIN(x),))
@@ -182,13 +196,13 @@ ASINH = function("asinh", np.arcsinh, lambda g, x, out: (g * RSQRT(x * x + 1),),
 ACOSH = function("acosh", np.arccosh, lambda g, x, out: (g * RSQRT((x - 1) * (x + 1)),), accepts=FLOATS)
 ATANH = function("atanh", np.arctanh, lambda g, x, out: (g / (1 - x * x),), accepts=FLOATS)
 
-# -- special functions -------------------------------------------------------------------------------------------------------
+# -- special functions -------------------------------------------------------------------------------
 
 
 def _erf_inv(y: np.ndarray) -> np.ndarray:
-    """Giles' starting value (M. Giles, "Approximating the erfinv function", 2010), polished by Newton in float64."""
-    y64 = y.astype(np.float64)
-    w = -np.log((1 - y64) * (1 + y64))
+    """Giles' starting value (M. Giles, "Approximating the erfinv function", 2010), polished in float64."""
+    size = np.abs(y.astype(np.float64)).ravel()
+    w = -np.log((1 - size) * (1 + size))
     central, tail = w - 2.5, np.sqrt(np.maximum(w, 5.0)) - 3.0
     near = np.polyval(
         [2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503,
@@ -196,20 +210,32 @@ def _erf_inv(y: np.ndarray) -> np.ndarray:
     far = np.polyval(
         [-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613,
          0.00943887047, 1.00167406, 2.83297682], tail)  # fmt: skip
-    x = np.where(w < 5, near, far) * y64
-    for _ in range(2):
-        x = x - (_erf64(x) - y64) / (2 / math.sqrt(math.pi) * np.exp(-x * x))
-    x = np.where(np.abs(y64) == 1, np.copysign(np.inf, y64), np.where(np.abs(y64) > 1, np.nan, x))
-    return x.astype(y.dtype)
+    x = np.where(w < 5, near, far) * size
+    for _ in range(2 if y.dtype == dtypes.float64 else 1):
+        x = _polished(x, size)
+    for _ in range(5):
+        x[w > 16] = _polished(x[w > 16], size[w > 16])  # beyond float32's largest below 1, which he fitted to
+    x = np.where(size == 1, np.inf, np.where(size > 1, np.nan, x))
+    return np.copysign(x.reshape(y.shape), y.astype(np.float64)).astype(y.dtype)
 
 
-_erf64 = np.vectorize(math.erf, otypes=[np.float64])
+def _polished(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """A step of Halley's method for erf(x) = y. Towards 1 the difference cancels; then that of complements is used."""
+    central = y < 0.5
+    excess = 1 - y
+    excess[central] = _erf64(x[central]) - y[central]
+    excess[~central] -= _erfc64(x[~central])
+    step = excess / (2 / math.sqrt(math.pi) * np.exp(-x * x))
+    return x - step / (1 + x * step)
+
+
+_erf64, _erfc64 = (np.vectorize(f, otypes=[np.float64]) for f in (math.erf, math.erfc))
 
 
 def _lgamma(x: float) -> float:
     try:
         return math.lgamma(x)
-    except ValueError:  # a pole
+    except (ValueError, OverflowError):  # a pole, or beyond the largest number
         return math.inf
 
 
@@ -244,26 +270,35 @@ DIGAMMA = function("digamma", in_float64(_digamma), lambda g, x, out: (g * _trig
 
 
 def _trigamma(x: Any) -> Any:
-    """psi'(x) for x > 0 by recurrence up to x + 6 and the asymptotic series (Abramowitz and Stegun 6.4.12)."""
-    total = x * 0
-    for _ in range(6):
-        total = total + 1 / (x * x)
+    """psi'(x): reflection below 1/2, recurrence up to x + 9, then the series (Abramowitz and Stegun 6.4.12)."""
+    low, quarter = x < 0.5, scalar(0.25, x)
+    sine = SIN(SELECT(low, x, quarter) * math.pi)  # psi'(x) + psi'(1 - x) = (pi / sin(pi x))^2
+    x = SELECT(low, 1 - x, x)
+    total = 1 / (x * x)
+    for _ in range(8):
         x = x + 1
+        total = total + 1 / (x * x)
+    x = x + 1
     y = 1 / (x * x)
-    return total + 1 / x + y / 2 + y / x * (1 / 6 - y * (1 / 30 - y * (1 / 42 - y * (1 / 30 - y * (5 / 66)))))
+    total = total + 1 / x + y / 2 + y / x * (1 / 6 - y * (1 / 30 - y * (1 / 42 - y * (1 / 30 - y * (5 / 66)))))
+    return SELECT(low, math.pi**2 / (sine * sine) - total, total)
 
 
 NEXTAFTER = function("nextafter", np.nextafter, blocked, accepts=FLOATS)
 
-# -- complex numbers -----------------------------------------------------------------------------------------------------------
+# -- complex numbers ---------------------------------------------------------------------------------
 
-REAL_ = function("real", np.real, lambda g, x, out: (COMPLEX_(g, scalar(0, g)),), accepts=COMPLEX, result=dtypes.real_dtype)
-IMAG = function("imag", np.imag, lambda g, x, out: (COMPLEX_(scalar(0, g), -g),), accepts=COMPLEX, result=dtypes.real_dtype)
+PART = {"accepts": COMPLEX, "result": dtypes.real_dtype}
+REAL_ = function("real", np.real, lambda g, x, out: (COMPLEX_(g, scalar(0, g)),), **PART)
+IMAG = function("imag", np.imag, lambda g, x, out: (COMPLEX_(scalar(0, g), -g),), **PART)
 CONJ = function("conj", np.conj, lambda g, x, out: (CONJ(g),), accepts=COMPLEX)
 
 
 def _complex(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return x + y * np.asarray(1j, dtypes.complex_dtype(x.dtype))
+    # Part by part: in x + y * 1j an infinite y would make the real part NaN.
+    out = np.empty(broadcast_shapes(x.shape, y.shape), dtypes.complex_dtype(x.dtype))
+    out.real, out.imag = x, y
+    return out
 
 
 COMPLEX_ = function(
@@ -274,7 +309,7 @@ COMPLEX_ = function(
     result=dtypes.complex_dtype,
 )
 
-# -- bits and logic (bool and integers) ------------------------------------------------------------------------------------------
+# -- bits and logic (bool and integers) --------------------------------------------------------------
 
 
 def _shift_left(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -298,7 +333,7 @@ XOR = function("xor", np.bitwise_xor, blocked, accepts=BITS)
 SHIFT_LEFT = function("shift_left", _shift_left, blocked, accepts=INTEGERS)
 SHIFT_RIGHT = function("shift_right", _shift_right, blocked, accepts=INTEGERS)
 
-# -- selection and conversion -----------------------------------------------------------------------------------------------------
+# -- selection and conversion ------------------------------------------------------------------------
 
 
 def _select_spec(condition: Spec, x: Spec, y: Spec) -> Spec:
@@ -343,10 +378,17 @@ def _cast_grad(g: Any, x: Any, out: Any, dtype: DType) -> tuple[Any]:
     return (CAST(g, dtype=x.dtype) if dtypes.is_inexact(x.dtype) and dtypes.is_inexact(dtype) else None,)
 
 
+def canonical_dtype(name: str, dtype: Any) -> DType:
+    """``dtype`` if it is one of ours. Attributes are canonical: rules and engines read them as they are."""
+    if not isinstance(dtype, np.dtype) or dtype not in ANY:
+        raise DTypeError(f"{name}: {dtype!r} is not a NumPy dtype of this runtime; see hornbeam.base.dtypes.as_dtype.")
+    return dtype
+
+
 CAST = row(
     "cast",
     kind="map",
-    infer=lambda x, dtype: Spec(x.shape, dtypes.as_dtype(dtype)),
+    infer=lambda x, dtype: Spec(x.shape, canonical_dtype("cast", dtype)),
     reference=_cast,
     grad=_cast_grad,
     code=lambda s, x, dtype: s.cast(x, dtype),
@@ -354,9 +396,11 @@ CAST = row(
 
 
 def _bitcast_spec(x: Spec, dtype: DType) -> Spec:
-    dtype = dtypes.as_dtype(dtype)
+    canonical_dtype("bitcast", dtype)
     if dtype.itemsize != x.dtype.itemsize:
         raise DTypeError(f"bitcast: {x.dtype.name} and {dtype.name} differ in width.")
+    if dtype == dtypes.bool_ != x.dtype:
+        raise DTypeError(f"bitcast: not every {x.dtype.name} is a bool. Compare it: x != 0.")
     return Spec(x.shape, dtype)
 
 

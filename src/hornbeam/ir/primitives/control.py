@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from hornbeam.base import dtypes
-from hornbeam.base.spec import Spec
-from hornbeam.errors import DTypeError, ShapeError
+from hornbeam.base.spec import Spec, as_shape, spec
+from hornbeam.errors import DTypeError, GradientError, HornbeamError, ShapeError
 from hornbeam.ir.bind import bind, constant, interpreting
 from hornbeam.ir.grad import pullback, zeros_like
 from hornbeam.ir.node import NODES, param
@@ -23,11 +23,22 @@ from hornbeam.ir.program import Program, evaluate, inline
 
 
 def _check_arguments(name: str, program: Program, given: Sequence[Spec]) -> None:
+    if not isinstance(program, Program):
+        raise TypeError(f"{name}: a body must be a Program, got {type(program).__name__}.")
+    if program.reads or program.updates:
+        raise HornbeamError(f"{name}: {program.name} touches state; pass what it reads, and return what it writes.")
     expected = tuple(p.spec for p in program.inputs)
     if tuple(given) != expected:
         raise ShapeError(
             f"{name}: {program.name} takes ({', '.join(map(str, expected))}), given ({', '.join(map(str, given))})."
         )
+
+
+def _check_count(name: str, what: str, count: Any, most: float = 2**48) -> None:
+    if type(count) is not int:
+        raise TypeError(f"{name}: {what} must be an int, got {count!r}.")
+    if not 0 <= count <= most:
+        raise ShapeError(f"{name}: {what} must be between 0 and {most}, got {count}.")
 
 
 def _inexact(values: Sequence[Any]) -> list[Any]:
@@ -45,7 +56,7 @@ def _fill(found: Sequence[Any], operands: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(next(remaining) if dtypes.is_inexact(x.dtype) else None for x in operands)
 
 
-# -- call ----------------------------------------------------------------------------------------------------------------
+# -- call --------------------------------------------------------------------------------------------
 
 
 def _call_spec(*operands: Spec, program: Program) -> tuple[Spec, ...]:
@@ -67,12 +78,14 @@ CALL = row(
     multiple=True,
 )
 
-# -- switch ------------------------------------------------------------------------------------------------------------
+# -- switch ------------------------------------------------------------------------------------------
 
 
 def _switch_spec(index: Spec, *operands: Spec, branches: tuple[Program, ...]) -> tuple[Spec, ...]:
     if index.shape or not dtypes.is_integer(index.dtype):
         raise DTypeError(f"switch: the index must be an integer scalar, got {index}.")
+    if not isinstance(branches, tuple) or not branches:
+        raise TypeError(f"switch: expected a tuple of at least one branch, got {branches!r}.")
     for branch in branches:
         _check_arguments("switch", branch, operands)
         if branch.specs != branches[0].specs:
@@ -95,10 +108,13 @@ SWITCH = row(  # the branch chosen by an index clamped to the number of branches
     "switch", kind="block", infer=_switch_spec, reference=_switch, grad=_switch_grad, multiple=True
 )
 
-# -- scan --------------------------------------------------------------------------------------------------------------
+# -- scan --------------------------------------------------------------------------------------------
 
 
 def _scan_spec(*operands: Spec, body: Program, carries: int, xs: int, length: int, reverse: bool) -> tuple[Spec, ...]:
+    _check_count("scan", "carries", carries, len(operands))
+    _check_count("scan", "xs", xs, len(operands) - carries)
+    _check_count("scan", "length", length)
     init, sequences, consts = _split(operands, carries, xs)
     for x in sequences:
         if not x.shape or x.shape[0] != length:
@@ -108,7 +124,7 @@ def _scan_spec(*operands: Spec, body: Program, carries: int, xs: int, length: in
     if body.specs[:carries] != tuple(init):
         ours, theirs = (", ".join(map(str, s)) for s in (init, body.specs[:carries]))
         raise ShapeError(f"scan: the carry goes in as ({ours}) and comes out as ({theirs}); it must not change.")
-    return (*init, *(Spec((length, *s.shape), s.dtype) for s in body.specs[carries:]))
+    return (*init, *(Spec(as_shape((length, *s.shape)), s.dtype) for s in body.specs[carries:]))
 
 
 def _split(operands: Sequence[Any], carries: int, xs: int) -> tuple[list[Any], list[Any], list[Any]]:
@@ -157,27 +173,34 @@ def _scan_grad(
     )
     backward = bind(
         SCAN, *d_carry, *d_consts, *sequences, *saved, *d_ys, *consts,
-        body=step, carries=len(d_carry) + len(d_consts), xs=xs + carries + len(d_ys), length=length, reverse=not reverse,
+        body=step, carries=len(d_carry) + len(d_consts), xs=xs + carries + len(d_ys),
+        length=length, reverse=not reverse,
     )  # fmt: skip
     d_init, sums_out, d_xs = _split(backward, len(d_carry), len(d_consts))
     return (*_fill(d_init, init), *_fill(d_xs, sequences), *_fill(sums_out, consts))
 
 
-SCAN = row(  # (carries…, xs…, constants…) -> (carries…, ys…): body maps (carry, x, constants) to (carry, y) step by step
+SCAN = row(  # (carries…, xs…, constants…) -> (carries…, ys…): body maps (carry, x, constants) to (carry, y) each step
     "scan", kind="block", infer=_scan_spec, reference=_scan, grad=_scan_grad, multiple=True
 )
 
-# -- while --------------------------------------------------------------------------------------------------------------
+# -- while -------------------------------------------------------------------------------------------
 
 
-def _while_spec(*operands: Spec, condition: Program, body: Program, carries: int, limit: int | None) -> tuple[Spec, ...]:
+def _while_spec(
+    *operands: Spec, condition: Program, body: Program, carries: int, limit: int | None
+) -> tuple[Spec, ...]:
+    _check_count("while", "carries", carries, len(operands))
+    if limit is not None:
+        _check_count("while", "limit", limit)
     _check_arguments("while", condition, operands)
     _check_arguments("while", body, operands)
     if condition.specs != (Spec((), dtypes.bool_),):
-        raise DTypeError(f"while: the condition must return one bool scalar, not ({', '.join(map(str, condition.specs))}).")
+        given = ", ".join(map(str, condition.specs))
+        raise DTypeError(f"while: the condition must return one bool scalar, not ({given}).")
     if body.specs != tuple(operands[:carries]):
         ours, theirs = (", ".join(map(str, s)) for s in (operands[:carries], body.specs))
-        raise ShapeError(f"while: the loop variables go in as ({ours}) and come out as ({theirs}); they must not change.")
+        raise ShapeError(f"while: loop variables go in as ({ours}) and come out as ({theirs}); they must not change.")
     return body.specs
 
 
@@ -253,17 +276,26 @@ WHILE = row(  # (carries…, constants…) -> carries…, while the condition ho
     "while", kind="block", infer=_while_spec, reference=_while, grad=_while_grad, multiple=True
 )
 
-# -- values with rules or effects of their own --------------------------------------------------------------------------
+# -- values with rules or effects of their own -------------------------------------------------------
 
 
 def _custom_spec(*operands: Spec, results: int, rule: Callable[..., Any]) -> tuple[Spec, ...]:
+    _check_count("custom_gradient", "results", results, len(operands))
+    if not callable(rule):
+        raise TypeError(f"custom_gradient: the rule must be callable, got {rule!r}.")
     return operands[:results]
 
 
 def _custom_grad(gs: Any, *rest: Any, results: int, rule: Callable[..., Any]) -> tuple[Any, ...]:
     outs = rest[-1]
     filled = tuple(zeros_like(o) if g is None else g for g, o in zip(gs, outs, strict=True))
-    return (*(None,) * results, *rule(*filled))
+    found = tuple(rule(*filled))
+    if len(found) != len(rest) - 1 - results:
+        raise GradientError(
+            f"custom_gradient: the rule returned {len(found)} cotangents for {len(rest) - 1 - results} arguments.\n"
+            "  Return one for each argument of the function, None where no gradient flows."
+        )
+    return (*(None,) * results, *found)
 
 
 CUSTOM_GRADIENT = row(
@@ -276,31 +308,35 @@ CUSTOM_GRADIENT = row(
     multiple=True,
 )
 
-BARRIER = row(
-    # (x, others…) -> x, but not before the others are there, and never merged with x: for recomputation
-    "barrier",
-    kind="block",
-    infer=lambda x, *others, serial: x,
-    reference=lambda x, *others, serial: x,
-    grad=lambda g, *rest, serial: (g, *(None,) * (len(rest) - 2)),
-)
-
 
 def _callback_spec(*operands: Spec, function: Callable[..., Any], specs: tuple[Spec, ...]) -> tuple[Spec, ...]:
-    return specs
+    if not callable(function):
+        raise TypeError(f"callback: the function must be callable, got {function!r}.")
+    if not isinstance(specs, tuple) or any(not isinstance(s, Spec) for s in specs):
+        raise TypeError(f"callback: specs must be a tuple with the Spec of each result, got {specs!r}.")
+    return tuple(spec(*s) for s in specs)
+
+
+def _read_only(x: np.ndarray) -> np.ndarray:
+    """A view that the user's function cannot write through: constants and state live in these arrays."""
+    view = x.view()
+    view.flags.writeable = False
+    return view
 
 
 def _callback(*operands: np.ndarray, function: Callable[..., Any], specs: tuple[Spec, ...]) -> tuple[np.ndarray, ...]:
-    returned = function(*operands)
+    returned = function(*map(_read_only, operands))
     values = () if not specs else returned if isinstance(returned, (tuple, list)) else (returned,)
     if len(values) != len(specs):
         raise ShapeError(f"callback: promised {len(specs)} results, the function returned {len(values)}.")
     out = []
-    for value, spec in zip(values, specs, strict=True):
-        array = np.asarray(value, spec.dtype)
-        if array.shape != spec.shape:
-            raise ShapeError(f"callback: promised {spec}, the function returned shape {array.shape}.")
-        out.append(array)
+    for value, promised in zip(values, specs, strict=True):
+        array = np.asarray(value)
+        if array.shape != promised.shape:
+            raise ShapeError(f"callback: promised {promised}, the function returned shape {array.shape}.")
+        if dtypes.is_complex(array.dtype) and not dtypes.is_complex(promised.dtype):
+            raise DTypeError(f"callback: promised {promised}, the function returned {array.dtype}.")
+        out.append(array.astype(promised.dtype, copy=False))
     return tuple(out)
 
 

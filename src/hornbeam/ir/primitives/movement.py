@@ -13,7 +13,7 @@ from hornbeam.base.spec import Shape, Spec, as_shape, broadcast_shapes
 from hornbeam.errors import DTypeError, ShapeError
 from hornbeam.ir.bind import constant
 from hornbeam.ir.primitive import blocked, row
-from hornbeam.ir.primitives.arith import same_dtype
+from hornbeam.ir.primitives.arith import SELECT, canonical_dtype, same_dtype
 
 
 class Literal:
@@ -36,20 +36,33 @@ class Literal:
         return str(self.array) if self.array.size == 1 else str(Spec(self.array.shape, self.array.dtype))
 
 
+def _constant_spec(value: Literal) -> Spec:
+    if not isinstance(value, Literal):
+        raise TypeError(f"constant: the value must be a Literal, got {type(value).__name__}.")
+    return Spec(as_shape(value.array.shape), canonical_dtype("constant", value.array.dtype))
+
+
+def ints(name: str, *attributes: Any) -> None:
+    """Attributes are canonical, tuples of ints: rules and engines read them as they are. Raises TypeError if not."""
+    for values in attributes:
+        if not isinstance(values, tuple) or any(type(v) is not int for v in values):
+            raise TypeError(f"{name}: expected a tuple of ints, got {values!r}.")
+
+
 CONSTANT = row(
     "constant",
     kind="view",
-    infer=lambda value: Spec(value.array.shape, value.array.dtype),
+    infer=_constant_spec,
     reference=lambda value: value.array,
     grad=lambda g, out, value: (),
 )
 
 
 def _iota_spec(shape: Shape, axis: int, dtype: DType) -> Spec:
-    shape = as_shape(shape)
+    ints("iota", shape, (axis,))
     if not 0 <= axis < len(shape):
         raise ShapeError(f"iota: axis {axis} is out of range for shape {shape}.")
-    return Spec(shape, dtypes.as_dtype(dtype))
+    return Spec(as_shape(shape), canonical_dtype("iota", dtype))
 
 
 def _iota(shape: Shape, axis: int, dtype: DType) -> np.ndarray:
@@ -61,6 +74,7 @@ IOTA = row("iota", kind="view", infer=_iota_spec, reference=_iota, grad=lambda g
 
 
 def _reshape_spec(x: Spec, shape: Shape) -> Spec:
+    ints("reshape", shape)
     out = Spec(as_shape(shape), x.dtype)
     if out.size != x.size:
         raise ShapeError(f"reshape: {x.shape} has {x.size} elements and cannot become {out.shape} with {out.size}.")
@@ -77,6 +91,7 @@ RESHAPE = row(
 
 
 def _transpose_spec(x: Spec, axes: tuple[int, ...]) -> Spec:
+    ints("transpose", axes)
     if sorted(axes) != list(range(x.ndim)):
         raise ShapeError(f"transpose: axes {axes} are not a permutation of the {x.ndim} axes of {x.shape}.")
     return Spec(tuple(x.shape[a] for a in axes), x.dtype)
@@ -96,7 +111,8 @@ TRANSPOSE = row(
 
 
 def _broadcast_spec(x: Spec, shape: Shape) -> Spec:
-    shape = as_shape(shape)
+    ints("broadcast_to", shape)
+    as_shape(shape)
     if broadcast_shapes(x.shape, shape, name="broadcast_to") != shape:
         raise ShapeError(f"broadcast_to: {x.shape} cannot be broadcast to {shape}.")
     return Spec(shape, x.dtype)
@@ -112,6 +128,7 @@ BROADCAST = row(  # the walker sums the cotangent back to x's shape, as for ever
 
 
 def _slice_spec(x: Spec, starts: Shape, limits: Shape, strides: Shape) -> Spec:
+    ints("slice", starts, limits, strides)
     if not len(starts) == len(limits) == len(strides) == x.ndim:
         raise ShapeError(f"slice: starts, limits and strides must have one entry for each of {x.ndim} axes.")
     for axis, (start, limit, stride, size) in enumerate(zip(starts, limits, strides, x.shape, strict=True)):
@@ -136,6 +153,7 @@ SLICE = row("slice", kind="view", infer=_slice_spec, reference=_slice, grad=_sli
 
 
 def _pad_spec(x: Spec, value: Spec, before: Shape, after: Shape, between: Shape) -> Spec:
+    ints("pad", before, after, between)
     same_dtype("pad", (x, value), dtypes.ALL)
     if value.shape:
         raise ShapeError(f"pad: the padding value must be a scalar, got shape {value.shape}.")
@@ -158,13 +176,23 @@ def _pad(x: np.ndarray, value: np.ndarray, before: Shape, after: Shape, between:
 def _pad_grad(g: Any, x: Any, value: Any, out: Any, before: Shape, after: Shape, between: Shape) -> tuple[Any, Any]:
     limits = tuple(a + n + max(n - 1, 0) * m for a, n, m in zip(before, x.shape, between, strict=True))
     inner = SLICE(g, starts=tuple(before), limits=limits, strides=tuple(m + 1 for m in between))
-    return inner, lambda: g.sum() - inner.sum()
+
+    def of_value() -> Any:
+        # Selected, not subtracted from the whole: an infinite cotangent inside must not make this NaN.
+        true, false = (constant(np.asarray(b)) for b in (True, False))
+        inside = PAD(BROADCAST(true, shape=tuple(x.shape)), false, before=before, after=after, between=between)
+        return SELECT(inside, constant(np.zeros((), g.dtype)), g).sum()
+
+    return inner, of_value
 
 
 PAD = row("pad", kind="view", infer=_pad_spec, reference=_pad, grad=_pad_grad)
 
 
 def _concat_spec(*parts: Spec, axis: int) -> Spec:
+    ints("concat", (axis,))
+    if not parts:
+        raise ShapeError("concat: nothing to concatenate.")
     first = parts[0]
     same_dtype("concat", parts, dtypes.ALL)
     if not 0 <= axis < first.ndim:
@@ -176,7 +204,7 @@ def _concat_spec(*parts: Spec, axis: int) -> Spec:
             shapes = ", ".join(str(p.shape) for p in parts)
             raise ShapeError(f"concat: shapes {shapes} differ in more than axis {axis}.")
     total = sum(p.shape[axis] for p in parts)
-    return Spec((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype)
+    return Spec(as_shape((*first.shape[:axis], total, *first.shape[axis + 1 :])), first.dtype)
 
 
 def _concat_grad(g: Any, *parts_and_out: Any, axis: int) -> tuple[Any, ...]:
@@ -199,6 +227,7 @@ CONCAT = row(
 
 
 def _reverse_spec(x: Spec, axes: tuple[int, ...]) -> Spec:
+    ints("reverse", axes)
     if any(not 0 <= a < x.ndim for a in axes) or len(set(axes)) != len(axes):
         raise ShapeError(f"reverse: axes {axes} are not distinct axes of {x.shape}.")
     return x
@@ -224,6 +253,9 @@ STOP_GRADIENT = row(  # an identity that also separates a stored value from the 
 def _pick_spec(x: tuple[Spec, ...], index: int) -> Spec:
     if not isinstance(x, tuple) or isinstance(x, Spec):
         raise DTypeError("pick takes a row with several results.")
+    ints("pick", (index,))
+    if not 0 <= index < len(x):
+        raise ShapeError(f"pick: there are {len(x)} results, no number {index}.")
     return x[index]
 
 

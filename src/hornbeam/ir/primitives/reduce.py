@@ -17,7 +17,16 @@ from hornbeam.base.spec import Shape, Spec
 from hornbeam.errors import ShapeError
 from hornbeam.ir.primitive import Primitive, blocked, row
 from hornbeam.ir.primitives.arith import BITS, NUMERIC, REAL, same_dtype, scalar
-from hornbeam.ir.primitives.movement import BROADCAST, CONCAT, PAD, RESHAPE, REVERSE, SLICE, inverse_permutation
+from hornbeam.ir.primitives.movement import (
+    BROADCAST,
+    CONCAT,
+    PAD,
+    RESHAPE,
+    REVERSE,
+    SLICE,
+    ints,
+    inverse_permutation,
+)
 
 HALF = (dtypes.float16, dtypes.bfloat16)
 
@@ -43,7 +52,8 @@ def accumulating(numpy: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_axes(name: str, x: Spec, axes: tuple[int, ...]) -> None:
-    if any(not isinstance(a, int) or not 0 <= a < x.ndim for a in axes) or list(axes) != sorted(set(axes)):
+    ints(name, axes)
+    if any(not 0 <= a < x.ndim for a in axes) or list(axes) != sorted(set(axes)):
         raise ShapeError(f"{name}: axes {axes} are not sorted distinct axes of {x.shape}.")
 
 
@@ -68,10 +78,20 @@ def reduction(
     return row(name, kind="reduce", infer=infer, reference=accumulating(numpy), grad=grad, code=code)
 
 
+def _extremum(ufunc: Any) -> Callable[..., np.ndarray]:
+    def apply(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+        if x.size == 0:  # then so is the result, but NumPy looks for an identity first
+            return np.empty([d for i, d in enumerate(x.shape) if i not in axes], x.dtype)
+        return ufunc.reduce(x, axis=axes)
+
+    return apply
+
+
 def _extremum_grad(g: Any, x: Any, out: Any, axes: tuple[int, ...]) -> tuple[Any]:
     """Shared evenly among the elements that attain the extremum."""
-    hit = (x == spread(out, x, axes)).astype(g.dtype)
-    return (hit * spread(g / hit.sum(axes), x, axes),)
+    hit = x == spread(out, x, axes)
+    count = hit.astype(dtypes.float64 if g.dtype == dtypes.float64 else dtypes.float32).sum(axes)  # may exceed float16
+    return (hit.astype(g.dtype) * spread((g / count).astype(g.dtype), x, axes),)
 
 
 def _prod_grad(g: Any, x: Any, out: Any, axes: tuple[int, ...]) -> tuple[Any]:
@@ -106,10 +126,10 @@ PROD = reduction(
     "prod", lambda x, axes: np.prod(x, axis=axes, dtype=x.dtype), _prod_grad, lambda s, acc, x: s.mul(acc, x), NUMERIC
 )
 REDUCE_MAX = reduction(
-    "reduce_max", lambda x, axes: np.max(x, axis=axes), _extremum_grad, lambda s, acc, x: s.call("max", acc, x), REAL, empty=False
+    "reduce_max", _extremum(np.maximum), _extremum_grad, lambda s, acc, x: s.call("max", acc, x), REAL, empty=False
 )
 REDUCE_MIN = reduction(
-    "reduce_min", lambda x, axes: np.min(x, axis=axes), _extremum_grad, lambda s, acc, x: s.call("min", acc, x), REAL, empty=False
+    "reduce_min", _extremum(np.minimum), _extremum_grad, lambda s, acc, x: s.call("min", acc, x), REAL, empty=False
 )
 REDUCE_AND = reduction(
     "reduce_and",
