@@ -30,7 +30,7 @@ def run(as_module: bool, target: str, arguments: tuple[str, ...]) -> None:
     if not as_module and not os.path.exists(target):
         raise click.UsageError(f"there is no file {target!r}. To run a module:  hornbeam run -m {target}")
     _prepare()
-    sys.argv = [target, *arguments]  # runpy puts a module's file in place of its name
+    sys.argv = [target, *arguments]  # runpy puts the whole path in place of the target
     if not sys.flags.safe_path:
         sys.path[0] = os.getcwd() if as_module else os.path.dirname(os.path.realpath(target))
     import runpy
@@ -39,7 +39,7 @@ def run(as_module: bool, target: str, arguments: tuple[str, ...]) -> None:
         if as_module:
             runpy.run_module(target, run_name="__main__", alter_sys=True)
         else:
-            runpy.run_path(target, run_name="__main__")
+            runpy.run_path(os.path.abspath(target), run_name="__main__")
     except SystemExit:
         raise
     except BaseException as error:  # anything at all, as the interpreter would

@@ -31,11 +31,11 @@ def test_run_is_like_python(run, tmp_path):
     done = run(
         """
         import os, sys
-        print(__name__, __file__, sys.argv, sys.path[0], sys.modules["__main__"].__dict__ is globals())
+        print(__name__, __file__, sys.argv[1:], sys.path[0], sys.modules["__main__"].__dict__ is globals())
         """,
         "--epochs", "3", "--help", "-m",
     )  # fmt: skip
-    assert done.stdout == f"__main__ train.py ['train.py', '--epochs', '3', '--help', '-m'] {tmp_path} True\n"
+    assert done.stdout == f"__main__ {tmp_path / 'train.py'} ['--epochs', '3', '--help', '-m'] {tmp_path} True\n"
 
 
 def test_run_means_us_by_keras(run):
@@ -76,7 +76,7 @@ def test_run_ends_as_python_does(run, tmp_path, text, code):
     """The same exit code and the same words, with none of our own frames in a traceback."""
     done = run(text, code=code)
     plain = subprocess.run([sys.executable, "train.py"], cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (plain.returncode, plain.stderr.replace(f"{tmp_path}/", ""))
+    assert (done.returncode, done.stderr) == (plain.returncode, plain.stderr)
 
 
 def test_run_interrupted(run):
