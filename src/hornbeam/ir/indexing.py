@@ -158,7 +158,7 @@ def _fit(value: Any, shape: Shape, x: Any) -> Any:
     except ShapeError:
         fits = False
     if not fits:
-        raise ShapeError(f"a value of shape {given} does not broadcast to {shape}, the shape of what the index addresses.")
+        raise ShapeError(f"a value of shape {given} does not broadcast to {shape}, the shape of x[index].")
     return value if tuple(value.shape) == shape else BROADCAST(value, shape=shape)
 
 
@@ -430,10 +430,9 @@ def _stack(arrays: list[tuple[int, Any]], many: Shape, shape: Shape) -> Any:
         small = max(shape) < 2**31
         stacked = np.stack([np.broadcast_to(a, many) for _, a in own], axis=-1)
         return constant(stacked.astype(np.int32 if small else np.int64))
-    small = max(shape) < 2**31
+    least = np.int32 if max(shape) < 2**31 else np.int64
     values = [
-        wide_indices(a, shape[axis]) if isinstance(a, Operators) else constant(a.astype(np.int32 if small else np.int64))
-        for axis, a in own
+        wide_indices(a, shape[axis]) if isinstance(a, Operators) else constant(a.astype(least)) for axis, a in own
     ]
     dtype = dtypes.result_type(*values)
     columns = [RESHAPE(BROADCAST(lift(v, dtype), shape=many), shape=(*many, 1)) for v in values]

@@ -50,7 +50,7 @@ def _dot_spec(x: Spec, y: Spec, batch: tuple[Axes, Axes], contract: tuple[Axes, 
         if len(ax) != len(ay):
             raise ShapeError(f"dot: {what} axes {ax} and {ay} must pair up.")
         for s, axes in ((x, ax), (y, ay)):
-            if any(not isinstance(a, int) or not 0 <= a < s.ndim for a in axes):
+            if any(type(a) is not int or not 0 <= a < s.ndim for a in axes):
                 raise ShapeError(f"dot: {what} axes {axes} are not axes of {s.shape}.")
         for i, j in zip(ax, ay, strict=True):
             if x.shape[i] != y.shape[j]:

@@ -78,7 +78,7 @@ def _window(name: str, x: Spec, indices: Spec, axis: int) -> tuple[Shape, Shape]
     if indices.ndim == 0 or indices.shape[-1] == 0:
         raise ShapeError(f"{name}: indices need a last axis with an entry per indexed axis, got {indices.shape}.")
     k = indices.shape[-1]
-    if not isinstance(axis, int) or not 0 <= axis <= x.ndim - k:
+    if type(axis) is not int or not 0 <= axis <= x.ndim - k:
         raise ShapeError(f"{name}: {k} axes from axis {axis} on do not fit in shape {x.shape}.")
     out = as_shape((*x.shape[:axis], *indices.shape[:-1], *x.shape[axis + k :]))
     return x.shape[axis : axis + k], out
@@ -165,14 +165,18 @@ def _scatter_grad(g: Any, x: Any, indices: Any, updates: Any, out: Any, axis: in
         return RESHAPE(per_index, shape=(1,) * axis + many + (1,) * after)
 
     def read(v: Any) -> Any:
-        """What each update's target holds in ``v``; 0 for dropped updates."""
-        return SELECT(beside(inside(indices, sizes)), GATHER(v, indices, axis=axis), scalar(0, v))
+        """What each update's target holds in ``v``."""
+        return GATHER(v, indices, axis=axis)
+
+    def kept(v: Any) -> Any:
+        """``v``, a value per update, but 0 for those that were dropped."""
+        return SELECT(beside(inside(indices, sizes)), v, scalar(0, v))
 
     def scattered(start: Any, values: Any, mode: str) -> Any:
         return SCATTER(start, indices, values, axis=axis, mode=mode)
 
     if mode == "add":
-        return g, None, lambda: read(g)
+        return g, None, lambda: kept(read(g))
     if mode == "set":
         # Scattering the updates' own numbers tells which of them was stored, and where nothing was.
         n = math.prod(many)
@@ -181,7 +185,7 @@ def _scatter_grad(g: Any, x: Any, indices: Any, updates: Any, out: Any, axis: in
         stored = SCATTER(none, indices, number, axis=0, mode="set")
         untouched = RESHAPE(stored < 0, shape=(1,) * axis + sizes + (1,) * after)
         won = beside(GATHER(stored, indices, axis=0) == number)
-        return SELECT(untouched, g, scalar(0, g)), None, lambda: SELECT(won, read(g), scalar(0, g))
+        return SELECT(untouched, g, scalar(0, g)), None, lambda: kept(SELECT(won, read(g), scalar(0, g)))
     if mode == "mul":
         # The product of all other factors. Zeros are counted apart, so that nothing is divided by them; second
         # derivatives do not see through the count and are right only where no update is zero.
@@ -191,13 +195,13 @@ def _scatter_grad(g: Any, x: Any, indices: Any, updates: Any, out: Any, axis: in
         zeros = scattered(zeros_like(x), CAST(zero, dtype=x.dtype), "add")
         own = SELECT(zero, one, scalar(0, x))
         others = SELECT(read(zeros) == own, read(product) / factors, scalar(0, x))
-        return lambda: g * scattered(ones_like(x), updates, "mul"), None, lambda: read(g * x) * others
+        return lambda: g * scattered(ones_like(x), updates, "mul"), None, lambda: kept(read(g * x) * others)
     # An extremum's gradient is shared evenly among the values that attain it, as in a reduction.
     wide = dtypes.float32 if g.dtype in HALF else g.dtype  # in which counts do not overflow
-    old, new = x == out, updates == GATHER(out, indices, axis=axis)
-    count = scattered(CAST(old, dtype=wide), CAST(new, dtype=wide), "add")
+    old, new = x == out, updates == read(out)
+    count = scattered(CAST(old, dtype=wide), CAST(new, dtype=wide), "add")  # what is dropped is not counted
     share = (g.astype(wide) / count).astype(g.dtype)
-    return SELECT(old, share, scalar(0, g)), None, lambda: SELECT(new, read(share), scalar(0, g))
+    return SELECT(old, share, scalar(0, g)), None, lambda: kept(SELECT(new, read(share), scalar(0, g)))
 
 
 SCATTER = row("scatter", kind="block", infer=_scatter_spec, reference=_scatter, grad=_scatter_grad)
@@ -251,7 +255,7 @@ def _dynamic_update_slice_spec(x: Spec, update: Spec, *starts: Spec) -> Spec:
 
 
 def _dynamic_update_slice(x: np.ndarray, update: np.ndarray, *starts: np.ndarray) -> np.ndarray:
-    out = x.copy()
+    out = np.array(x)
     out[_span(x, starts, update.shape)] = update
     return out
 
@@ -277,7 +281,7 @@ DYNAMIC_UPDATE_SLICE = row(
 
 
 def _argsort_spec(x: Spec, axis: int, descending: bool) -> Spec:
-    if not isinstance(axis, int) or not 0 <= axis < x.ndim:
+    if type(axis) is not int or not 0 <= axis < x.ndim:
         raise ShapeError(f"argsort: axis {axis} is out of range for shape {x.shape}.")
     same_dtype("argsort", (x,), (dtypes.bool_, *REAL))
     return Spec(x.shape, dtypes.int32)

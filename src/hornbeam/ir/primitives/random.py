@@ -52,6 +52,7 @@ def _random_bits_spec(key: Spec, shape: Shape) -> Spec:
 
 
 def _random_bits(key: np.ndarray, shape: Shape) -> np.ndarray:
+    shape = as_shape(shape)
     size = math.prod(shape)
     block = np.arange((size + 1) // 2, dtype=np.uint64)
     low, high = block.astype(np.uint32), (block >> np.uint64(32)).astype(np.uint32)
