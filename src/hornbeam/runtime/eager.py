@@ -23,7 +23,7 @@ class EagerInterpreter:
     def bind(self, primitive: Primitive, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
         for a in args:
             if a._array is None:
-                raise leaked(a)
+                return _symbolic(a).bind(primitive, args, attrs)
         values = sessions.current().execute_op(primitive, [a._array for a in args], attrs)
         outs = tuple(map(concrete, values))
         if tape.active.get():
@@ -45,6 +45,14 @@ class EagerInterpreter:
         # Another object with the same array: gradients do not flow through a variable.
         sessions.current().write(variable, Tensor(value.array))
         return value
+
+
+def _symbolic(x: Any) -> Any:
+    """The graph of a graph tensor, to record in also outside its ``with`` block; a leaked tensor is an error."""
+    graph = getattr(x, "graph", None)
+    if graph is None:
+        raise leaked(x)
+    return graph
 
 
 def leaked(x: Tensor) -> TracingError:

@@ -27,15 +27,18 @@ from hornbeam.runtime.tensor import Tensor, as_tensor
 class Trace:
     """An interpreter that builds a graph of Nodes.
 
-    captures: tensors of enclosing traces that are used here, each with the parameter that stands for it.
+    outer: the trace in which this one is a body; None for a function, and for a body met while running eagerly.
+    takes_operands: whether this is a body, which takes every tensor from outside as an operand.
+    captures: tensors from outside that are used here, each with the parameter that stands for it.
     reads: variables read before they were assigned here, with their parameter; only outermost traces have them.
     values: variables read or assigned here, with their latest value.
     assigned: variables assigned here.
     created: variables created while this trace was current.
     """
 
-    def __init__(self, outer: Trace | None = None) -> None:
+    def __init__(self, outer: Trace | None = None, *, closed: bool = False) -> None:
         self.outer = outer
+        self.takes_operands = closed
         self.captures: dict[int, tuple[Tensor, Tensor]] = {}
         self.reads: dict[Any, Tensor] = {}
         self.values: dict[Any, Tensor] = {}
@@ -61,15 +64,16 @@ class Trace:
         return self.wrap(make(CONSTANT, (), {"value": Literal(array)}))
 
     def own(self, x: Any) -> Tensor:
-        """``x`` as a tensor of this trace. Constants are embedded, tensors of enclosing traces captured."""
+        """``x`` as a tensor of this trace: bodies capture what comes from outside, functions embed constants."""
         if x.trace is self:
             return x
-        if not x.is_symbolic:
-            # The same object on every tape, whichever trace it is used in.
-            x._node = x._node or make(CONSTANT, (), {"value": Literal(x.array)})
-            return x
-        if not self._encloses(x.trace):
+        if x.is_symbolic and not self._encloses(x.trace):
             raise leaked(x)
+        if not self.takes_operands:
+            # Still the same object, so that tapes know it.
+            if x._node is None:
+                x._node = make(CONSTANT, (), {"value": Literal(x.array)})
+            return x
         if id(x) not in self.captures:
             self.captures[id(x)] = (x, self.param(x.spec))
         return self.captures[id(x)][1]
@@ -147,52 +151,55 @@ def as_output(leaf: Any) -> Any:
 
 
 class Body(NamedTuple):
-    """A traced body of control flow, not closed yet."""
+    """A traced body of control flow: its parameters and results, and what it takes from outside (``trace``)."""
 
     trace: Trace
     inputs: list[Node]
     outputs: list[Node]
+    entering: list[Node]  # the variables that a loop carries, as they enter
+    leaving: list[Node]  # and as they leave
     structure: tree.TreeDef
 
     @property
     def assigned(self) -> list[Any]:
         return list(self.trace.assigned)
 
+    def latest(self, variable: Any) -> Node:
+        """The value of ``variable`` at the end, whether or not this body assigned it."""
+        with interpreting(self.trace):
+            return self.trace.own(self.trace.read(variable)).node
 
-def trace_body(fn: Callable[..., Any], specs: Sequence[Spec], variables: Sequence[Any] = ()) -> Body:
-    """Trace ``fn`` inside the current interpreter. ``variables`` enter as further inputs and leave as further outputs
-    (after ``fn``'s own), so that a loop can carry what its body assigns."""
+
+def trace_body(fn: Callable[..., Any], specs: Sequence[Spec], carried: Sequence[Any] = ()) -> Body:
+    """Trace ``fn`` as a body inside the current interpreter. Variables ``carried`` are parameters and results too."""
     outer = current()
-    here = Trace(outer if isinstance(outer, Trace) else None)
+    here = Trace(outer if isinstance(outer, Trace) else None, closed=True)
     inputs = [here.param(s) for s in specs]
-    for v in variables:
-        here.values[v] = here.param(v.spec)
-    entering = [here.values[v].node for v in variables]
+    entering = [here.param(v.spec) for v in carried]
+    here.values.update(zip(carried, entering, strict=True))
     with interpreting(here):
-        returned = fn(*inputs)
-        flat, structure = tree.flatten(returned)
+        flat, structure = tree.flatten(fn(*inputs))
         outputs = [here.own(as_tensor(leaf)).node for leaf in flat]
-    here.closed = True
-    leaving = [here.values[v].node for v in variables]
-    return Body(here, [i.node for i in inputs] + entering, outputs + leaving, structure)
+    leaving = [here.values[v].node for v in carried]
+    return Body(here, [i.node for i in inputs], outputs, [e.node for e in entering], leaving, structure)
 
 
-def close(body: Body, captured: Sequence[Tensor], reads: Sequence[Any], extra: Sequence[Node] = (), name: str = "body") -> Program:
-    """The Program of ``body`` over its inputs, then ``captured``, then the variables ``reads``; parameters that this
-    body does not use are made up, so that several bodies can take the same operands."""
-    inputs = list(body.inputs)
-    for t in captured:
-        inputs.append(body.trace.captures[id(t)][1].node if id(t) in body.trace.captures else param(t.spec))
-    for v in reads:
-        inputs.append(body.trace.reads[v].node if v in body.trace.reads else param(v.spec))
-    return Program(inputs, [*body.outputs, *extra], name=name)
+class Operands:
+    """What several bodies take from outside, as one list of operands that all of them accept."""
 
+    def __init__(self, *bodies: Body) -> None:
+        self.captured = {i: outer for b in bodies for i, (outer, _) in b.trace.captures.items()}
+        self.reads = list(dict.fromkeys(v for b in bodies for v in b.trace.reads))
 
-def operands_of(*bodies: Body) -> tuple[list[Tensor], list[Any]]:
-    """What the bodies use from outside: tensors of enclosing traces, and variables (where there is no such trace)."""
-    captured = {i: outer for b in bodies for i, (outer, _) in b.trace.captures.items()}
-    reads = dict.fromkeys(v for b in bodies for v in b.trace.reads)
-    return list(captured.values()), list(reads)
+    @property
+    def values(self) -> list[Tensor]:
+        return [*self.captured.values(), *(current().read(v) for v in self.reads)]  # type: ignore[attr-defined]
+
+    def params(self, body: Body) -> list[Node]:
+        """The parameters of ``body`` for these operands; made up where it does not use one."""
+        captures, reads = body.trace.captures, body.trace.reads
+        nodes = [captures[i][1].node if i in captures else param(t.spec) for i, t in self.captured.items()]
+        return [*nodes, *(reads[v].node if v in reads else param(v.spec) for v in self.reads)]
 
 
 def abstractly(fn: Callable[..., Any], *specs: Spec) -> Any:

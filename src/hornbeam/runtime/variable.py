@@ -16,6 +16,7 @@ from hornbeam.ir.bind import current, interpreting
 from hornbeam.ir.operators import Operators
 from hornbeam.runtime import session as sessions
 from hornbeam.runtime.eager import EAGER
+from hornbeam.runtime.graph import recording
 from hornbeam.runtime.tensor import as_tensor
 
 _names = itertools.count()
@@ -48,9 +49,15 @@ class Variable(Operators):
         self.trainable = trainable
         self.line = user_line()
         self.initializer = initializer
-        self.home = sessions.current() if home is ... else home
+        self.graph: Any = None
+        recorder = recording() if home is ... else None
+        self.home = None if recorder is not None else sessions.current() if home is ... else home
         if initial_value is None and spec is not None:
             self.spec = spec
+            return
+        if recorder is not None:
+            value = initial_value() if callable(initial_value) else initial_value
+            self.spec = recorder.add_variable(self, value if dtype is None else as_tensor(value, dtype))
             return
         with interpreting(EAGER):
             value = as_tensor(initial_value() if callable(initial_value) else initial_value, dtype)
@@ -80,6 +87,8 @@ class Variable(Operators):
 
         Raises ShapeError if the shape differs.
         """
+        if (graph := recording()) is not None:
+            return graph.assign(self, value)
         value = as_tensor(value)
         if value.shape != self.shape:
             raise ShapeError(
@@ -93,10 +102,27 @@ class Variable(Operators):
         return current().assign(self, value)  # type: ignore[attr-defined]
 
     def assign_add(self, value: Any) -> Any:
+        """Add ``value`` to what it holds; returns the sum."""
+        graph = recording()
+        if graph is not None:
+            return graph.update(self, lambda held, new: held + new, value, "assign_add")
         return self.assign(self.value() + as_tensor(value, self.dtype))
 
     def assign_sub(self, value: Any) -> Any:
+        """Subtract ``value`` from what it holds; returns the difference."""
+        graph = recording()
+        if graph is not None:
+            return graph.update(self, lambda held, new: held - new, value, "assign_sub")
         return self.assign(self.value() - as_tensor(value, self.dtype))
+
+    @property
+    def initializer_op(self) -> Any:
+        """The operation that gives a graph's variable its first value; None outside graphs."""
+        return None if self.graph is None else self.graph.initializers[id(self)]
+
+    def eval(self, session: Any = None) -> Any:
+        """The value in ``session``, or in the default session, for a graph's variable."""
+        return (session or sessions.current()).run(self)
 
     def numpy(self) -> np.ndarray:
         return self.value().numpy()

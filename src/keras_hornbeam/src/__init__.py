@@ -1,0 +1,29 @@
+"""What Keras copies into ``keras.src.backend``."""
+
+from keras_hornbeam.src import ops, random, rnn
+from keras_hornbeam.src.ops.core import compute_output_spec, device_scope
+from keras_hornbeam.src.variable import Variable, name_scope
+
+IS_THREAD_SAFE = False
+SUPPORTS_COMPLEX_DTYPES = True
+SUPPORTS_GRADIENT = True
+SUPPORTS_RAGGED_TENSORS = False
+SUPPORTS_SPARSE_TENSORS = False
+
+distribution_lib = None
+
+__all__ = [
+    "IS_THREAD_SAFE",
+    "SUPPORTS_COMPLEX_DTYPES",
+    "SUPPORTS_GRADIENT",
+    "SUPPORTS_RAGGED_TENSORS",
+    "SUPPORTS_SPARSE_TENSORS",
+    "Variable",
+    "compute_output_spec",
+    "device_scope",
+    "distribution_lib",
+    "name_scope",
+    "ops",
+    "random",
+    "rnn",
+]

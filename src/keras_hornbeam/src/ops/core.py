@@ -1,0 +1,279 @@
+"""Keras's core operations: conversion, casting, slicing, control flow, and shape inference by tracing."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+from typing import Any
+
+import numpy as np
+from keras.src import tree
+from keras.src.backend.common import KerasVariable, standardize_dtype
+from keras.src.backend.common.backend_utils import standardize_argnums
+from keras.src.backend.common.keras_tensor import KerasTensor
+from keras.src.backend.common.stateless_scope import StatelessScope
+from keras.src.backend.common.symbolic_scope import SymbolicScope
+from keras.src.backend.config import floatx
+
+from hornbeam.base import dtypes
+from hornbeam.base.spec import Spec
+from hornbeam.errors import DTypeError
+from hornbeam.ir.bind import current, interpreting
+from hornbeam.ir.operators import Operators
+from hornbeam.ir.primitives.index import DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE, SCATTER
+from hornbeam.ops import control, transforms
+from hornbeam.runtime.graph import SIZES
+from hornbeam.runtime.tensor import Tensor, as_tensor, static_value
+from hornbeam.runtime.trace import Trace
+
+__all__ = [
+    "associative_scan", "cast", "cond", "convert_to_numpy", "convert_to_tensor", "custom_gradient", "fori_loop", "grad",
+    "is_tensor", "map", "random_seed_dtype", "remat", "scan", "scatter", "scatter_update", "shape", "slice",
+    "slice_update", "stop_gradient", "switch", "unstack", "vectorized_map", "while_loop", "compute_output_spec",
+    "device_scope",
+]  # fmt: skip
+
+
+def is_tensor(x):
+    return isinstance(x, Operators)
+
+
+def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
+    if sparse:
+        raise ValueError("`sparse=True` is not supported with the hornbeam backend")
+    if ragged:
+        raise ValueError("`ragged=True` is not supported with the hornbeam backend")
+    if dtype is not None:
+        dtype = standardize_dtype(dtype)
+    if isinstance(x, KerasVariable):
+        x = x.value
+    if isinstance(x, Operators):
+        return as_tensor(x, dtype)
+    if dtype is None:
+        dtype = _default_dtype(x)
+    if isinstance(x, (builtins.list, builtins.tuple)):
+        x = tree.map_structure(lambda e: e.value if isinstance(e, KerasVariable) else e, x)
+    try:
+        return as_tensor(x, dtype)
+    except DTypeError:
+        # Keras casts here without asking, also numbers that the dtype cannot hold.
+        return as_tensor(np.asarray(x)).astype(dtype)
+
+
+def _default_dtype(x):
+    """Keras's dtypes for Python values: bool, int32 and the float that ``floatx`` says; None where ``x`` has its own."""
+    leaves = tree.flatten(x)
+    if any(hasattr(e, "dtype") for e in leaves) or not leaves:
+        return None if leaves else floatx()
+    if any(isinstance(e, builtins.complex) for e in leaves):
+        return None
+    if any(isinstance(e, builtins.float) for e in leaves):
+        return floatx()
+    return None
+
+
+def convert_to_numpy(x):
+    if isinstance(x, KerasVariable):
+        x = x.value
+    if isinstance(x, Tensor):
+        return x.numpy()
+    if isinstance(x, (builtins.list, builtins.tuple)) and any(isinstance(e, (Operators, KerasVariable)) for e in x):
+        return np.array([convert_to_numpy(e) for e in x])
+    return np.array(x)
+
+
+def shape(x):
+    return tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
+
+
+def cast(x, dtype):
+    return convert_to_tensor(x).astype(standardize_dtype(dtype))
+
+
+def random_seed_dtype():
+    return "uint32"
+
+
+def cond(pred, true_fn, false_fn):
+    return control.cond(convert_to_tensor(pred), true_fn, false_fn)
+
+
+def switch(index, branches, *operands):
+    return control.switch(convert_to_tensor(index), branches, *operands)
+
+
+def while_loop(cond, body, loop_vars, maximum_iterations=None):
+    loop_vars = tree.map_structure(convert_to_tensor, loop_vars)
+    out = control.while_loop(cond, body, loop_vars, maximum_iterations)
+    return tuple(out) if isinstance(loop_vars, (builtins.list, builtins.tuple)) else out
+
+
+def fori_loop(lower, upper, body_fun, init_val):
+    return control.fori_loop(lower, upper, body_fun, tree.map_structure(convert_to_tensor, init_val))
+
+
+def scan(f, init, xs=None, length=None, reverse=False, unroll=1):
+    if not callable(f):
+        raise TypeError(f"`f` should be a callable. Received: f={f}")
+    if not isinstance(unroll, bool) and not (isinstance(unroll, int) and unroll >= 1):
+        raise ValueError(f"`unroll` must be an positive integer or boolean. Received: unroll={unroll}")
+    if xs is None and length is None:
+        raise ValueError("Got no `xs` to scan over and `length` not provided.")
+    init, xs = tree.map_structure(convert_to_tensor, init), tree.map_structure(convert_to_tensor, xs)
+    if xs is not None:
+        length = length or len(tree.flatten(xs)[0])
+
+    def step(carry, x):
+        carry, y = f(carry, x)
+        # Keras lets a step return no y, and expects zeros of the carry's shape for it.
+        return carry, tree.map_structure(lambda c: c * 0, carry) if y is None else y
+
+    return control.scan(step, init, xs, length, reverse)
+
+
+def associative_scan(f, elems, reverse=False, axis=0):
+    return control.associative_scan(f, tree.map_structure(convert_to_tensor, elems), reverse, axis)
+
+
+def map(f, xs):
+    return control.map(f, tree.map_structure(convert_to_tensor, xs))
+
+
+def vectorized_map(function, elements):
+    return control.vectorized_map(function, tree.map_structure(convert_to_tensor, elements))
+
+
+def _starts(start_indices):
+    if isinstance(start_indices, (builtins.list, builtins.tuple)):
+        return [convert_to_tensor(i, "int32") for i in start_indices]
+    return builtins.list(convert_to_tensor(start_indices, "int32"))
+
+
+def slice(inputs, start_indices, shape):
+    inputs = convert_to_tensor(inputs)
+    starts = _starts(start_indices)
+    sizes = [int(static_value(s)) if isinstance(s, Operators) else int(s) for s in shape]
+    if -1 in sizes:
+        # "All that is left" depends on where it starts, which must be known then.
+        sizes = [n - int(static_value(a)) if s == -1 else s for s, a, n in zip(sizes, starts, inputs.shape, strict=True)]
+    return DYNAMIC_SLICE(inputs, *starts, sizes=tuple(sizes))
+
+
+def slice_update(inputs, start_indices, updates):
+    inputs = convert_to_tensor(inputs)
+    return DYNAMIC_UPDATE_SLICE(inputs, convert_to_tensor(updates, inputs.dtype), *_starts(start_indices))
+
+
+def scatter(indices, values, shape):
+    values = convert_to_tensor(values)
+    zeros = as_tensor(np.zeros((), values.dtype))
+    return SCATTER(_filled(zeros, tuple(shape)), convert_to_tensor(indices), values, axis=0, mode="add")
+
+
+def _filled(scalar, shape):
+    from hornbeam.ir.primitives.movement import BROADCAST
+
+    return BROADCAST(scalar, shape=shape)
+
+
+_MODES = {None: "set", "add": "add", "max": "max", "min": "min", "mul": "mul"}
+
+
+def scatter_update(inputs, indices, updates, reduction=None):
+    if reduction not in _MODES:
+        raise ValueError(f"Unsupported reduction: {reduction}")
+    inputs, indices = convert_to_tensor(inputs), convert_to_tensor(indices)
+    return SCATTER(inputs, indices, convert_to_tensor(updates, inputs.dtype), axis=0, mode=_MODES[reduction])
+
+
+def stop_gradient(variable):
+    return transforms.stop_gradient(convert_to_tensor(variable))
+
+
+def unstack(x, num=None, axis=0):
+    x = convert_to_tensor(x)
+    index = [builtins.slice(None)] * x.ndim
+    out = []
+    for i in range(num or x.shape[axis]):
+        index[axis] = i
+        out.append(x[tuple(index)])
+    return out
+
+
+def custom_gradient(fun):
+    wrapped = transforms.custom_gradient(lambda *args, **kwargs: _adapted(fun(*args, **kwargs)))
+
+    def call(*args, **kwargs):
+        args = [a.value if isinstance(a, KerasVariable) else a for a in args]
+        return wrapped(*args, **kwargs)
+
+    return call
+
+
+def _adapted(returned):
+    """Keras writes gradient rules for several frameworks: ``grad_fn(upstream)`` and ``grad_fn(*args, upstream=…)``."""
+    outputs, grad_fn = returned
+
+    def rule(*cotangents):
+        try:
+            return grad_fn(*cotangents)
+        except TypeError:
+            return grad_fn(upstream=cotangents[0] if len(cotangents) == 1 else cotangents)
+
+    return outputs, rule
+
+
+def remat(f):
+    return control.remat(f)
+
+
+def grad(f, argnums=0):
+    chosen = standardize_argnums(argnums)
+
+    def call(*args):
+        args = [tree.map_structure(convert_to_tensor, a) for a in args]
+        return transforms.grad(f, chosen)(*args)
+
+    return call
+
+
+@contextlib.contextmanager
+def device_scope(device_name):
+    """Everything runs on the CPU; the name is only checked. Raises ValueError for anything that is not a string."""
+    if not isinstance(device_name, str):
+        raise ValueError(f"Invalid value for argument `device_name`. Expected a string like 'cpu:0'. Received: {device_name}")
+    yield
+
+
+def compute_output_spec(fn, *args, **kwargs):
+    """What ``fn`` returns for KerasTensors, by tracing it: twice where dimensions are unknown, as ``hornbeam`` graphs do.
+
+    Nothing is computed and no state changes.
+    """
+    leaves = tree.flatten((args, kwargs))
+    unknown = any(isinstance(x, KerasTensor) and None in x.shape for x in leaves)
+    with StatelessScope(), SymbolicScope():
+        first = _traced(fn, args, kwargs, SIZES[0])
+        second = _traced(fn, args, kwargs, SIZES[1]) if unknown else first
+
+    def merge(a, b):
+        if not isinstance(a, Operators):
+            return a
+        dims = tuple(m if m == n else None for m, n in zip(a.shape, b.shape, strict=True))
+        return KerasTensor(dims, dtype=a.dtype)
+
+    return tree.map_structure(merge, first, second)
+
+
+def _traced(fn, args, kwargs, size):
+    here = current()
+    trace = Trace(here if isinstance(here, Trace) else None)
+
+    def stand_in(x):
+        if not isinstance(x, KerasTensor):
+            return x
+        return trace.param(Spec(tuple(size if d is None else d for d in x.shape), dtypes.as_dtype(x.dtype)))
+
+    with interpreting(trace):
+        args, kwargs = tree.map_structure(stand_in, (args, kwargs))
+        return fn(*args, **kwargs)
