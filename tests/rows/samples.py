@@ -25,6 +25,7 @@ from hornbeam.base.dtypes import (
     FLOATS,
     INTEGERS,
     bool_,
+    complex64,
     complex128,
     float32,
     float64,
@@ -35,7 +36,7 @@ from hornbeam.base.spec import Spec
 from hornbeam.ir.bind import interpreting
 from hornbeam.ir.node import NODES, param
 from hornbeam.ir.primitive import Primitive
-from hornbeam.ir.primitives import arith, compare, control, movement, reduce
+from hornbeam.ir.primitives import arith, compare, control, linalg, movement, reduce
 from hornbeam.ir.primitives.movement import Literal
 from hornbeam.ir.program import Program
 from tests.rows.check import Sample
@@ -551,6 +552,126 @@ for _row, _fold in ((reduce.CUMSUM, np.add), (reduce.CUMPROD, np.multiply)):
             special=_row is reduce.CUMSUM,
         )
         sample(_row, _running(_fold), [((6,),)], few, (float64,), {"axis": 0, "reverse": _reverse})  # with zeros
+
+# -- linear algebra ---------------------------------------------------------------------------------
+
+MATRICES = (float32, float64, complex64, complex128)
+SQUARE = [((3, 3),), ((2, 4, 4),), ((1, 1),), ((0, 0),), ((0, 3, 3),), ((2, 0, 0),)]
+ANY_SIZE = [((3, 3),), ((2, 4, 3),), ((2, 3, 5),), ((1, 1),), ((0, 2),), ((2, 0),), ((0, 3, 2),)]
+
+
+def _h(x: Any) -> Any:
+    return np.conj(np.swapaxes(x, -1, -2))
+
+
+def definite(rng: np.random.Generator, shape: Any, dtype: Any) -> np.ndarray:
+    x = normal(rng, shape, complex128 if is_complex(dtype) else float64)
+    return (x @ _h(x) + 2 * np.eye(shape[-1])).astype(dtype)
+
+
+def apart(rng: np.random.Generator, shape: Any, dtype: Any) -> np.ndarray:
+    """Eigenvalues and singular values well apart, so that their vectors' derivatives are moderate."""
+    x = normal(rng, shape, complex128 if is_complex(dtype) else float64)
+    return (x * 0.3 + np.eye(*shape[-2:]) * np.arange(2, 2 + 2 * shape[-1], 2)).astype(dtype)
+
+
+def _orthonormal(q: np.ndarray) -> tuple[Any, Any]:
+    return _h(q) @ q, np.broadcast_to(np.eye(q.shape[-1]), (*q.shape[:-2], q.shape[-1], q.shape[-1]))
+
+
+def _lu_holds(outs: Any, a: Any) -> list[Any]:
+    lu, pivots, permutation = outs
+    k = min(a.shape[-2:])
+    lower, upper = np.tril(lu[..., :k], -1) + np.eye(a.shape[-2], k), np.triu(lu[..., :k, :])
+    swapped = np.broadcast_to(np.arange(a.shape[-2]), permutation.shape).copy()
+    for i in range(k):
+        for at in np.ndindex(*a.shape[:-2]):
+            p = pivots[(*at, i)]
+            swapped[(*at, i)], swapped[(*at, p)] = swapped[(*at, p)], swapped[(*at, i)]
+    bounded = np.abs(np.tril(lu[..., :k], -1)) <= 1 + 1e-6
+    return [
+        (lower.astype(a.dtype) @ upper, np.take_along_axis(a, permutation[..., None], -2)),
+        (permutation, swapped),
+        (bounded, np.ones_like(bounded)),
+    ]
+
+
+def _eig_holds(outs: Any, a: Any) -> list[Any]:
+    w, v = outs
+    return [(a @ v, v * w[..., None, :])]
+
+
+sample(linalg.CHOLESKY, np.linalg.cholesky, SQUARE, definite, (float32, float64), tol=64, special=False)
+sample(linalg.CHOLESKY, np.linalg.cholesky, SQUARE, definite, COMPLEX, tol=64, grad=False, special=False)
+for _lower in (True, False):
+    for _transpose in (False, True):
+        for _unit in (False, True):
+
+            def _triangular(a: Any, b: Any, lower: bool, transpose: bool, unit: bool) -> Any:
+                a = np.tril(a) if lower else np.triu(a)
+                a = a * (1 - np.eye(a.shape[-1])) + np.eye(a.shape[-1]) if unit else a
+                return np.linalg.solve(np.swapaxes(a, -1, -2) if transpose else a, b)
+
+            sample(
+                linalg.TRIANGULAR_SOLVE, _triangular,
+                [((3, 3), (3, 2)), ((2, 4, 4), (2, 4, 1)), ((3, 3), (3, 0)), ((0, 0), (0, 2)), ((0, 2, 2), (0, 2, 3))],
+                (apart, normal), MATRICES, {"lower": _lower, "transpose": _transpose, "unit": _unit},
+                tol=256, special=False,
+            )  # fmt: skip
+sample(linalg.LU, None, ANY_SIZE, normal, MATRICES, tol=64, holds=_lu_holds)
+for _full, _shapes in ((False, ANY_SIZE), (True, [((3, 3),), ((2, 3, 5),), ((2, 0, 3),)])):
+    _qr_holds = lambda outs, a, full: [
+        (outs[0] @ outs[1], a), _orthonormal(outs[0]), (np.tril(outs[1], -1), np.zeros(outs[1].shape))
+    ]  # fmt: skip
+    sample(linalg.QR, None, _shapes, apart, (float32, float64), {"full": _full}, tol=64, holds=_qr_holds)
+    sample(
+        linalg.QR, None, [*_shapes, ((4, 2),)], normal, MATRICES, {"full": _full}, tol=64, grad=False, holds=_qr_holds
+    )
+
+    def _svd_holds(outs: Any, a: Any, full: bool) -> list[Any]:
+        u, s, vh = outs
+        k = s.shape[-1]
+        ordered = (np.diff(s) <= 0) & (s[..., 1:] >= 0)
+        return [
+            ((u[..., :k] * s[..., None, :]) @ vh[..., :k, :], a), _orthonormal(u), _orthonormal(_h(vh)),
+            (ordered, np.ones_like(ordered)),
+        ]  # fmt: skip
+
+    _some = [s for s in ANY_SIZE if not _full or s[0][-2] == s[0][-1]]
+    sample(linalg.SVD, None, _some, apart, (float32, float64), {"full": _full}, tol=128, holds=_svd_holds)
+    sample(linalg.SVD, None, ANY_SIZE, normal, MATRICES, {"full": _full}, tol=128, grad=False, holds=_svd_holds)
+
+
+def _eigh_holds(outs: Any, a: Any) -> list[Any]:
+    a, (w, v) = (a + _h(a)) / 2, outs
+    return [((v * w[..., None, :]) @ _h(v), a), _orthonormal(v), (np.diff(w) >= 0, np.ones_like(np.diff(w), bool))]
+
+
+sample(linalg.EIGH, None, SQUARE, apart, (float32, float64), tol=128, holds=_eigh_holds)
+sample(linalg.EIGH, None, SQUARE, normal, COMPLEX, tol=128, grad=False, holds=_eigh_holds)
+sample(linalg.EIG, None, SQUARE, apart, MATRICES, tol=128, holds=_eig_holds)
+
+
+def _fourier(x: Any, rank: int, inverse: bool) -> Any:
+    for axis in range(-rank, 0):
+        n = x.shape[axis]
+        matrix = np.exp((2j if inverse else -2j) * np.pi * np.outer(np.arange(n), np.arange(n)) / n)
+        x = np.moveaxis(np.moveaxis(x, axis, -1) @ (matrix / n if inverse else matrix), -1, axis)
+    return x
+
+
+for _inverse in (False, True):
+    for _rank, _shapes in ((1, [((5,),), ((2, 8),), ((0, 3),)]), (2, [((3, 4),), ((2, 2, 1),)]), (3, [((2, 3, 2),)])):
+        sample(
+            linalg.FFT,
+            _fourier,
+            _shapes,
+            dtypes=COMPLEX,
+            attrs={"rank": _rank, "inverse": _inverse},
+            tol=64,
+            special=False,
+        )
+
 
 # -- control flow ------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from hornbeam.ir.bind import interpreting
 from hornbeam.ir.grad import gradients
 from hornbeam.ir.node import NODES, param
 from hornbeam.ir.primitive import ROWS, blocked
+from hornbeam.ir.program import Program, evaluate
 from hornbeam.ir.scalar import NumpyScalars
 from tests.rows import check
 from tests.rows.check import Sample, agree, inexact, several, specs_of
@@ -76,7 +77,12 @@ def test_gradient_has_the_operands_specs(sample: Sample) -> None:
     for arrays, attrs in sample.cases(only=set(dtypes.ALL) - set(dtypes.STORAGE_ONLY)):
         program = check.program_of(sample.row, arrays, attrs)
         outputs, sources = inexact(program.outputs), inexact(program.inputs)
-        for source, g in zip(sources, gradients(outputs, sources), strict=True):
+        try:
+            found = gradients(outputs, sources)
+        except GradientError:
+            assert not sample.grad
+            continue
+        for source, g in zip(sources, found, strict=True):
             assert g is None or g.spec == source.spec
 
 
@@ -181,8 +187,6 @@ def _gradient(function: Any, *values: Any) -> list[Any]:
     params = [param(Spec(np.shape(v), dtypes.float64)) for v in values]
     with interpreting(NODES):
         out = function(*params)
-    from hornbeam.ir.program import Program, evaluate
-
     found = gradients([out], params)
     return evaluate(Program(params, found), [np.asarray(v, np.float64) for v in values])
 
@@ -205,8 +209,6 @@ def test_pow_at_zero_has_the_limits_as_gradient() -> None:
 
 def test_abs_and_sign_of_complex_zero_have_gradient_zero() -> None:
     x = param(Spec((1,), dtypes.complex128))
-    from hornbeam.ir.program import Program, evaluate
-
     with interpreting(NODES):
         outs = [ROWS["abs"](x), ROWS["sign"](x)]
     for out in outs:
@@ -225,8 +227,6 @@ def test_nan_wins_a_reduction() -> None:
 def test_many_ties_in_half_precision_do_not_overflow_their_count() -> None:
     n = 70_000
     x = param(Spec((n,), dtypes.float16))
-    from hornbeam.ir.program import Program, evaluate
-
     with interpreting(NODES):
         out = ROWS["reduce_max"](x, axes=(0,))
         scaled = out * 1000
