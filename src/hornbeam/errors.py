@@ -1,14 +1,15 @@
 """Every exception Hornbeam raises on purpose.
 
     HornbeamError
-    ├── ShapeError (ValueError)             shapes that do not fit an operation
+    ├── InvalidArgumentError (ValueError)   an argument whose value does not fit
+    │   ├── ShapeError                      shapes that do not fit an operation
+    │   └── FeedError                       a placeholder not fed, or fed with the wrong thing
     ├── DTypeError (TypeError)              dtypes that do not fit, or a cast that would lose values
     ├── GradientError (ValueError)          a gradient that does not exist, or a tape used wrongly
     ├── TracingError (TypeError)            a symbolic tensor used where a value is needed
     ├── SessionError (RuntimeError)
     │   ├── SessionClosedError              the session, or a variable's home, was closed
     │   └── UninitializedVariableError      a variable without a value in this session
-    ├── FeedError (ValueError)              a placeholder not fed, or fed with the wrong thing
     ├── FetchError (ValueError)             something that cannot be fetched
     ├── RetraceError (ValueError)           a function that creates variables on a later call
     ├── StrictModeError (RuntimeError)      what a ledger would have noted, in a strict session
@@ -34,7 +35,11 @@ class HornbeamError(Exception):
     """Base of all errors raised on purpose."""
 
 
-class ShapeError(HornbeamError, ValueError):
+class InvalidArgumentError(HornbeamError, ValueError):
+    """An argument whose value does not fit: a shape, a feed, an assertion about tensors that does not hold."""
+
+
+class ShapeError(InvalidArgumentError):
     """Shapes that do not fit the operation."""
 
 
@@ -62,7 +67,7 @@ class UninitializedVariableError(SessionError):
     """A variable has no value in the session that reads it."""
 
 
-class FeedError(HornbeamError, ValueError):
+class FeedError(InvalidArgumentError):
     """A placeholder was not fed, or was fed a value of the wrong shape or dtype."""
 
 

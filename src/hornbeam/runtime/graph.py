@@ -146,6 +146,7 @@ class GraphTensor(Operators):
 
     _array = None
     trace = None
+    any_shape = False  # of a placeholder made without a shape: a scalar until it is fed, with any shape
 
     def __init__(self, call: Call, index: int, abstract: tuple[Tensor, Tensor]) -> None:
         self.op, self.index, self.abstract = call, index, abstract
@@ -338,9 +339,12 @@ class Graph:
         return self.operation_by_name(call).outputs[int(index)]
 
     def operation_by_name(self, name: str) -> Call:
-        if name not in self._by_name:
-            raise KeyError(f"the graph has no operation named {name!r}.")
-        return self._by_name[name]
+        if name in self._by_name:
+            return self._by_name[name]
+        for variable in self.variables:
+            if _stem(variable) == name:
+                return _variable_read(self, variable).op
+        raise KeyError(f"the graph has no operation named {name!r}.")
 
     # -- recording ---------------------------------------------------------------------------------------------------------
 
@@ -392,7 +396,7 @@ class Graph:
         return Tensor(array)
 
     def read(self, variable: Any) -> GraphTensor:
-        call = Call(self, self._fresh_name(f"{variable.name}/read"), "read", lambda: variable.value(), variable=variable)
+        call = Call(self, self._fresh_name(f"{_stem(variable)}/read"), "read", lambda: variable.value(), variable=variable)
         return self._add(call)
 
     def assign(self, variable: Any, value: Any) -> GraphTensor:
@@ -406,7 +410,7 @@ class Graph:
             return variable.assign(combine(held, as_tensor(new, variable.dtype)).astype(variable.dtype))
 
         value = _readable(value)
-        call = Call(self, self._fresh_name(f"{variable.name}/{name}"), "assign", fn, (value,), variable=variable)
+        call = Call(self, self._fresh_name(f"{_stem(variable)}/{name}"), "assign", fn, (value,), variable=variable)
 
         def abstract(evaluation: Evaluation) -> list[Any]:
             # Without the effect: in the abstract, nothing has run.
@@ -428,7 +432,7 @@ class Graph:
         variable.spec = spec
         variable.graph = self
         self.variables.append(variable)
-        call = Call(self, self._fresh_name(f"{variable.name}/initializer"), "assign", variable.assign, (value,),
+        call = Call(self, self._fresh_name(f"{_stem(variable)}/initializer"), "assign", variable.assign, (value,),
                     variable=variable)  # fmt: skip
 
         def abstract(evaluation: Evaluation) -> list[Any]:
@@ -440,9 +444,14 @@ class Graph:
         self.initializers[id(variable)] = call
         return spec
 
-    def placeholder(self, shape: Sequence[int | None], dtype: Any = "float32", name: str | None = None) -> GraphTensor:
-        """A tensor whose value is fed at every run. ``shape`` may have None for dimensions that vary."""
-        dims = Shape(None if d is None else int(d) for d in shape)
+    def placeholder(
+        self, shape: Sequence[int | None] | None, dtype: Any = "float32", name: str | None = None
+    ) -> GraphTensor:
+        """A tensor whose value is fed at every run. ``shape`` may have None for dimensions that vary.
+
+        Without a shape it is taken for a scalar while the graph is recorded, and anything can be fed.
+        """
+        dims = Shape(None if d is None else int(d) for d in shape or ())
         kind = dtypes.as_dtype(dtype)
         call = Call(self, self._fresh_name(name or "placeholder"), "placeholder", _unfed)
 
@@ -452,7 +461,7 @@ class Graph:
             return [evaluation.trace.param(Spec(tuple(size if d is None else d for d in dims), kind))]
 
         out = self._add(call, abstract)
-        out.shape = dims
+        out.shape, out.any_shape = dims, shape is None
         return out
 
     def group(self, calls: Sequence[Any], name: str = "group") -> Call:
@@ -476,6 +485,11 @@ class Graph:
 
         call = Call(self, self._fresh_name("gradients"), "gradients", fn, (ys, tensors, grad_ys))
         return self._add(call)
+
+
+def _stem(variable: Any) -> str:
+    """What operations on a variable are named after. TensorFlow names a variable after its tensor, "w:0"."""
+    return variable.name.removesuffix(":0")
 
 
 def _unfed() -> Any:
@@ -684,8 +698,9 @@ def _feed_array(tensor: GraphTensor, value: Any) -> np.ndarray:
         array = np.array(value)
     except (ValueError, HornbeamError) as error:
         raise FeedError(explain(f"what was fed for {tensor.name!r} is not an array: {error}")) from None
-    if array.ndim != len(tensor.shape) or any(
-        d is not None and d != n for d, n in zip(tensor.shape, array.shape, strict=True)
+    if not tensor.any_shape and (
+        array.ndim != len(tensor.shape)
+        or any(d is not None and d != n for d, n in zip(tensor.shape, array.shape, strict=True))
     ):
         raise FeedError(
             explain(

@@ -179,9 +179,9 @@ class Session:
         self._check_open()
         holder = self._holder(variable)
         if variable not in holder.state:
-            if variable.initializer is None:
+            if variable.first_value is None:
                 raise UninitializedVariableError(uninitialized([variable], self))
-            holder.write(variable, concrete(as_array(variable.initializer(holder))))
+            holder.write(variable, concrete(as_array(variable.first_value(holder))))
         return holder.state[variable]
 
     def write(self, variable: Any, value: Tensor) -> None:
@@ -192,7 +192,7 @@ class Session:
 
     def is_initialized(self, variable: Any) -> bool:
         holder = self._holder(variable)
-        return variable in holder.state or variable.initializer is not None
+        return variable in holder.state or variable.first_value is not None
 
     # -- running --------------------------------------------------------------------------------------------------------------
 

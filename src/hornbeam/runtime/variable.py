@@ -48,7 +48,7 @@ class Variable(Operators):
         self.name = name or f"variable_{next(_names)}"
         self.trainable = trainable
         self.line = user_line()
-        self.initializer = initializer
+        self.first_value = initializer
         self.graph: Any = None
         recorder = recording() if home is ... else None
         self.home = None if recorder is not None else sessions.current() if home is ... else home
@@ -116,7 +116,7 @@ class Variable(Operators):
         return self.assign(self.value() - as_tensor(value, self.dtype))
 
     @property
-    def initializer_op(self) -> Any:
+    def initializer(self) -> Any:
         """The operation that gives a graph's variable its first value; None outside graphs."""
         return None if self.graph is None else self.graph.initializers[id(self)]
 
