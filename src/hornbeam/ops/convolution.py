@@ -70,7 +70,7 @@ def conv(
     data_format: str = "channels_last",
     dilation_rate: Any = 1,
 ) -> Any:
-    """The convolution of ``inputs`` (batch, *spatial, channels) with ``kernel`` (*spatial, channels / groups, features).
+    """``inputs`` (batch, *spatial, channels) with ``kernel`` (*spatial, channels / groups, features) moved over them.
 
     Args:
         strides, dilation_rate: an int, or one for each spatial axis.
@@ -150,13 +150,13 @@ def conv_transpose(
     data_format: str = "channels_last",
     dilation_rate: Any = 1,
 ) -> Any:
-    """The transpose of ``conv`` as a linear map: ``inputs`` (batch, *spatial, channels), ``kernel`` (*spatial, features,
-    channels) -> (batch, *larger, features).
+    """The transpose of ``conv`` as a linear map: (batch, *spatial, channels) -> (batch, *larger, features).
 
     Args:
+        kernel: (*spatial, features, channels).
         padding: "valid" or "same", of the convolution that this is the transpose of.
-        output_padding: which of the sizes that this convolution could have had is meant; an int, or one for each spatial
-            axis. None means size * stride for "same", and the whole of what the kernel reaches for "valid".
+        output_padding: which of the sizes that this convolution could have had is meant; an int, or one for each
+            spatial axis. None means size * stride for "same", and all that the kernel reaches for "valid".
     """
     name = "conv_transpose"
     x, kernel, first = _operands(name, inputs, kernel, data_format)

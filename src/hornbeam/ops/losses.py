@@ -47,14 +47,15 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False, eps
         return -(target * LOG(output) + (1 - target) * LOG(1 - output))
     # softplus(x) - t x, the large terms first, so that what cancels does so exactly.
     positive = output > 0
-    return (SELECT(positive, output, scalar(0, output)) - output * target) + LOG1P(EXP(SELECT(positive, -output, output)))
+    linear = SELECT(positive, output, scalar(0, output)) - output * target
+    return linear + LOG1P(EXP(SELECT(positive, -output, output)))
 
 
 @op
 def categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1, epsilon: float = 1e-7
 ) -> Any:
-    """-sum(t log p) along ``axis``, where ``output`` is p (made to sum to 1) or, ``from_logits``, log p up to a constant."""
+    """-sum(t log p) along ``axis``; ``output`` is p (made to sum to 1) or, ``from_logits``, log p up to a constant."""
     output = as_floating(output)
     target = as_tensor(target).astype(output.dtype)
     _check_same("categorical_crossentropy", target, output)
@@ -71,7 +72,7 @@ def sparse_categorical_crossentropy(
 ) -> Any:
     """-log p of the class numbered ``target``, the classes of ``output`` being along ``axis``.
 
-    ``target`` has the shape of ``output`` without that axis, or with 1 in the last place. A number that is no class gives 0.
+    ``target`` has the shape of ``output`` without that axis, or with 1 in the last place. What is no class gives 0.
     """
     output = as_floating(output)
     target = as_tensor(target)

@@ -40,7 +40,9 @@ from hornbeam.ops.activations import (
     tanh_shrink,
     threshold,
 )
+from hornbeam.ops.attention import dot_product_attention
 from hornbeam.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
+from hornbeam.ops.ctc import ctc_beam_search_decode, ctc_greedy_decode, ctc_loss
 from hornbeam.ops.losses import (
     binary_crossentropy,
     categorical_crossentropy,
@@ -54,6 +56,7 @@ from hornbeam.ops.normalization import (
     rms_normalization,
 )
 from hornbeam.ops.op import op
+from hornbeam.ops.patches import depth_to_space, fold, space_to_depth, unfold
 from hornbeam.ops.pooling import adaptive_average_pool, adaptive_max_pool, average_pool, max_pool
 from hornbeam.runtime.tensor import as_tensor
 
@@ -66,10 +69,12 @@ __all__ = [
     # windows
     "conv", "conv_transpose", "depthwise_conv", "separable_conv",
     "max_pool", "average_pool", "adaptive_max_pool", "adaptive_average_pool",
+    "unfold", "fold", "depth_to_space", "space_to_depth", "dot_product_attention",
     # statistics
     "moments", "batch_normalization", "layer_normalization", "rms_normalization",
     # losses
     "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy", "psnr",
+    "ctc_loss", "ctc_greedy_decode", "ctc_beam_search_decode",
     # classes
     "one_hot", "multi_hot",
 ]  # fmt: skip
@@ -96,6 +101,6 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = "float32") ->
 
 @op
 def multi_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = "float32") -> Any:
-    """1 at every class that occurs in a row of ``x``: the union of ``one_hot`` over axis 1 (over axis 0 of a vector)."""
+    """1 at every class in a row of ``x``: the union of ``one_hot`` over axis 1 (over axis 0 of a vector)."""
     hits = _hits("multi_hot", x, num_classes, axis)
     return REDUCE_OR(hits, axes=(1 if hits.ndim > 2 else 0,)).astype(dtype)

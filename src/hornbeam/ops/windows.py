@@ -41,8 +41,8 @@ def reach(window: Shape, dilation: Shape) -> Shape:
 def padding_pairs(name: str, padding: Any, sizes: Shape, spans: Shape, strides: Shape) -> Pairs:
     """``padding`` as (before, after) for each axis: "valid", "same", "causal", or such pairs.
 
-    "same" gives ceil(size / stride) windows, the odd element of padding behind, as in TensorFlow; "causal" lets no window
-    see what comes after its last element.
+    "same" gives ceil(size / stride) windows, the odd element of padding behind, as in TensorFlow; "causal" lets no
+    window see what comes after its last element.
     """
     if not isinstance(padding, str):
         pairs = tuple((as_dim(a), as_dim(b)) for a, b in padding)
