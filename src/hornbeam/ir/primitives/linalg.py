@@ -428,7 +428,7 @@ def _svd_grad(gs: Any, a: Any, outs: Any, full: bool) -> tuple[Any]:
 
 
 SVD = row("svd", kind="block", infer=_svd_spec, reference=_svd, grad=_svd_grad, multiple=True)
-"""``SVD(a, full) -> (u, s, vh)``: a = u diag(s) vh, ``s`` descending, ``u`` and ``vh`` orthonormal, square if ``full``."""
+"""``SVD(a, full) -> (u, s, vh)``: a = u diag(s) vh, s descending, u and vh orthonormal, square if ``full``."""
 
 # -- Fourier -----------------------------------------------------------------------------------------------------------
 
