@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+
 # == 1. A row =========================================================================================================
 # What must a machine know about an operation? Which shape comes out (infer), which numbers come out (reference), and
 # how a small change of the result goes back to the arguments (grad). That is all, and it fits on one line of a table.
