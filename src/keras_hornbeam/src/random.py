@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from keras.src.backend.config import floatx
 from keras.src.random.seed_generator import SeedGenerator, draw_seed, make_default_seed
-from keras_hornbeam.src.ops.core import cast, convert_to_tensor
 
 from hornbeam.ops import random
+from keras_hornbeam.src.ops.core import cast, convert_to_tensor
 
 __all__ = [
     "normal", "uniform", "truncated_normal", "randint", "categorical", "dropout", "shuffle", "gamma", "binomial",
