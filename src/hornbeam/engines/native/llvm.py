@@ -1,0 +1,425 @@
+"""Emitting LLVM IR as text: values that know their dtype and width, and structured loops in SSA form.
+
+A ``Value`` of width 1 is a scalar, of width W a vector ``<W x …>``; mixing the two splats the scalar. bool is ``i1`` in
+registers and a byte in memory. Half-precision arithmetic is done in float32 and rounded after every operation, which is
+what the reference does. Nothing is ever contracted: ``fma`` is an instruction of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+from hornbeam.base import dtypes
+from hornbeam.base.dtypes import DType
+
+HALF = (dtypes.float16, dtypes.bfloat16)
+_ELEMENT = {
+    "bool": "i1", "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64",
+    "uint8": "i8", "uint16": "i16", "uint32": "i32", "uint64": "i64",
+    "float16": "half", "bfloat16": "bfloat", "float32": "float", "float64": "double",
+}  # fmt: skip
+SUPPORTED = frozenset(_ELEMENT)
+
+
+class Value(NamedTuple):
+    """An SSA value or constant."""
+
+    ref: str
+    dtype: DType
+    width: int = 1
+
+    @property
+    def type(self) -> str:
+        return vector_type(_ELEMENT[self.dtype.name], self.width)
+
+    @property
+    def typed(self) -> str:
+        return f"{self.type} {self.ref}"
+
+    @property
+    def is_constant(self) -> bool:
+        return self.ref[0] not in "%@"
+
+
+def vector_type(element: str, width: int) -> str:
+    return element if width == 1 else f"<{width} x {element}>"
+
+
+def memory_type(dtype: DType) -> str:
+    """The type of one element in memory."""
+    return "i8" if dtype == dtypes.bool_ else _ELEMENT[dtype.name]
+
+
+def literal(value: Any, dtype: DType) -> str:
+    """``value`` as IR text, exact to the bit."""
+    kind = dtype.name
+    if kind == "bool":
+        return "true" if value else "false"
+    if dtypes.is_integer(dtype):
+        return str(int(value))
+    if kind == "float16":
+        return f"0xH{np.float16(value).view(np.uint16):04X}"
+    if kind == "bfloat16":
+        return f"0xR{np.asarray(value, ml_dtypes.bfloat16).view(np.uint16):04X}"
+    # Both float and double are written as the bits of a double.
+    number = float(np.float32(value)) if kind == "float32" else float(value)
+    return f"0x{struct.unpack('>Q', struct.pack('>d', number))[0]:016X}"
+
+
+I64 = dtypes.int64
+
+
+def index(i: int) -> Value:
+    return Value(str(i), I64)
+
+
+class Module:
+    """Functions and the declarations they need."""
+
+    def __init__(self) -> None:
+        self.functions: list[str] = []
+        self.globals: list[str] = []
+        self.declared: dict[str, str] = {}
+
+    def declare(self, name: str, result: str, *arguments: str) -> None:
+        self.declared.setdefault(name, f"declare {result} @{name}({', '.join(arguments)})")
+
+    def __str__(self) -> str:
+        return "\n".join([*self.globals, *self.declared.values(), *self.functions])
+
+
+class Function:
+    """One function being emitted: append-only text with a current block.
+
+    ``fixed`` names the parameters (``ptr`` or ``i64``); ``finish`` closes it and adds it to the module.
+    """
+
+    def __init__(self, module: Module, name: str, parameters: Sequence[tuple[str, str]], attributes: str = "") -> None:
+        self.module, self.name = module, name
+        self.lines: list[str] = []
+        self.entry: list[str] = []
+        listed = ", ".join(f"{kind} noalias %{p}" if kind == "ptr" else f"{kind} %{p}" for kind, p in parameters)
+        self.header = f"define void @{name}({listed}) {attributes}{{"
+        self.counter = itertools.count()
+        self.block = "start"
+
+    # -- text -------------------------------------------------------------------------------------------------------------
+
+    def fresh(self, hint: str = "v") -> str:
+        return f"%{hint}{next(self.counter)}"
+
+    def emit(self, text: str) -> None:
+        self.lines.append(f"  {text}")
+
+    def define(self, dtype: DType, width: int, text: str) -> Value:
+        """A new value of the instruction ``text``."""
+        ref = self.fresh()
+        self.emit(f"{ref} = {text}")
+        return Value(ref, dtype, width)
+
+    def label(self, name: str) -> None:
+        self.lines.append(f"{name}:")
+        self.block = name
+
+    def finish(self) -> None:
+        self.emit("ret void")
+        body = ["start:", *self.entry, *self.lines, "}"]
+        self.module.functions.append("\n".join([self.header, *body]))
+
+    # -- control ------------------------------------------------------------------------------------------------------------
+
+    def loop(
+        self,
+        start: Value,
+        stop: Value,
+        step: int,
+        body: Callable[..., Sequence[Value]],
+        carries: Sequence[Value] = (),
+        hint: str = "i",
+    ) -> list[Value]:
+        """``for i in range(start, stop, step)``: ``body(i, *carries)`` returns the next carries; so does this."""
+        n = next(self.counter)
+        head, inside, latch, done = (f"{hint}.{part}{n}" for part in ("head", "body", "latch", "done"))
+        before = self.block
+        self.emit(f"br label %{head}")
+        self.label(head)
+        i = Value(self.fresh(hint), I64)
+        following = self.fresh(f"{hint}n")
+        at = len(self.lines)
+        phis = [Value(self.fresh("c"), c.dtype, c.width) for c in carries]
+        test = self.fresh()
+        self.emit(f"{test} = icmp slt i64 {i.ref}, {stop.ref}")
+        self.emit(f"br i1 {test}, label %{inside}, label %{done}")
+        self.label(inside)
+        nexts = list(body(i, *phis) or ())
+        self.emit(f"br label %{latch}")
+        self.label(latch)
+        self.emit(f"{following} = add nsw i64 {i.ref}, {step}")
+        self.emit(f"br label %{head}")
+        lines = [f"  {i.ref} = phi i64 [ {start.ref}, %{before} ], [ {following}, %{latch} ]"]
+        for phi, first, nxt in zip(phis, carries, nexts, strict=True):
+            lines.append(f"  {phi.ref} = phi {phi.type} [ {first.ref}, %{before} ], [ {nxt.ref}, %{latch} ]")
+        self.lines[at:at] = lines
+        self.label(done)
+        return phis
+
+    # -- memory ---------------------------------------------------------------------------------------------------------------
+
+    def alloca(self, dtype: DType, count: int) -> str:
+        ref = self.fresh("stack")
+        self.entry.append(f"  {ref} = alloca {memory_type(dtype)}, i64 {count}, align 64")
+        return ref
+
+    def address(self, base: str, offset: Value, dtype: DType) -> str:
+        """The address of element ``offset`` of an array at ``base``."""
+        if offset.ref == "0":
+            return base
+        ref = self.fresh("p")
+        self.emit(f"{ref} = getelementptr inbounds {memory_type(dtype)}, ptr {base}, i64 {offset.ref}")
+        return ref
+
+    def load(self, address: str, dtype: DType, width: int = 1, mask: Value | None = None) -> Value:
+        """``width`` consecutive elements; where ``mask`` is false memory is not touched and the lanes are zero."""
+        element = memory_type(dtype)
+        kind = vector_type(element, width)
+        if mask is None:
+            out = self.fresh()
+            self.emit(f"{out} = load {kind}, ptr {address}, align {dtype.itemsize}")
+        else:
+            name = f"llvm.masked.load.v{width}{_suffix(element)}.p0"
+            lanes = f"<{width} x i1>"
+            self.module.declare(name, kind, "ptr", "i32", lanes, kind)
+            out = self.fresh()
+            self.emit(
+                f"{out} = call {kind} @{name}(ptr {address}, i32 {dtype.itemsize}, {lanes} {mask.ref}, "
+                f"{kind} zeroinitializer)"
+            )
+        if dtype == dtypes.bool_:
+            return self.define(dtype, width, f"icmp ne {kind} {out}, {'zeroinitializer' if width > 1 else '0'}")
+        return Value(out, dtype, width)
+
+    def store(self, value: Value, address: str, mask: Value | None = None) -> None:
+        element = memory_type(value.dtype)
+        kind = vector_type(element, value.width)
+        ref = value.ref
+        if value.dtype == dtypes.bool_:
+            ref = self.fresh()
+            self.emit(f"{ref} = zext {value.typed} to {kind}")
+        if mask is None:
+            self.emit(f"store {kind} {ref}, ptr {address}, align {value.dtype.itemsize}")
+            return
+        name = f"llvm.masked.store.v{value.width}{_suffix(element)}.p0"
+        lanes = f"<{value.width} x i1>"
+        self.module.declare(name, "void", kind, "ptr", "i32", lanes)
+        self.emit(f"call void @{name}({kind} {ref}, ptr {address}, i32 {value.dtype.itemsize}, {lanes} {mask.ref})")
+
+    def gather(self, base: str, offsets: Value, dtype: DType, mask: Value | None = None) -> Value:
+        """Elements at a vector of i64 ``offsets`` from ``base``."""
+        width, element = offsets.width, memory_type(dtype)
+        kind, lanes = f"<{width} x {element}>", f"<{width} x i1>"
+        pointers = self.fresh("p")
+        self.emit(f"{pointers} = getelementptr {element}, ptr {base}, {offsets.typed}")
+        name = f"llvm.masked.gather.v{width}{_suffix(element)}.v{width}p0"
+        self.module.declare(name, kind, f"<{width} x ptr>", "i32", lanes, kind)
+        where = mask.ref if mask is not None else splat_constant("true", "i1", width)
+        out = self.fresh()
+        self.emit(
+            f"{out} = call {kind} @{name}(<{width} x ptr> {pointers}, i32 {dtype.itemsize}, {lanes} {where}, "
+            f"{kind} zeroinitializer)"
+        )
+        if dtype == dtypes.bool_:
+            return self.define(dtype, width, f"icmp ne {kind} {out}, zeroinitializer")
+        return Value(out, dtype, width)
+
+    # -- values -----------------------------------------------------------------------------------------------------------------
+
+    def constant(self, value: Any, dtype: DType, width: int = 1) -> Value:
+        text = literal(value, dtype)
+        return Value(text if width == 1 else splat_constant(text, _ELEMENT[dtype.name], width), dtype, width)
+
+    def splat(self, x: Value, width: int) -> Value:
+        if x.width == width:
+            return x
+        assert x.width == 1, f"cannot widen a vector of {x.width} lanes to {width}"
+        element = _ELEMENT[x.dtype.name]
+        if x.is_constant:
+            return Value(splat_constant(x.ref, element, width), x.dtype, width)
+        kind = vector_type(element, width)
+        one = self.fresh()
+        self.emit(f"{one} = insertelement {kind} poison, {element} {x.ref}, i64 0")
+        zeros = f"<{width} x i32> zeroinitializer"
+        return self.define(x.dtype, width, f"shufflevector {kind} {one}, {kind} poison, {zeros}")
+
+    def alike(self, *xs: Value) -> list[Value]:
+        """All with the width of the widest."""
+        width = max(x.width for x in xs)
+        return [self.splat(x, width) for x in xs]
+
+    def lanes(self, width: int, dtype: DType = I64) -> Value:
+        """The vector 0, 1, …, width - 1."""
+        element = _ELEMENT[dtype.name]
+        if width == 1:
+            return Value(literal(0, dtype), dtype)
+        return Value("<" + ", ".join(f"{element} {literal(i, dtype)}" for i in range(width)) + ">", dtype, width)
+
+    def tail_mask(self, count: Value, width: int) -> Value:
+        """Lanes below ``count``."""
+        return self.compare("lt", self.lanes(width), self.splat(count, width))
+
+    def extract(self, x: Value, lane: int) -> Value:
+        return x if x.width == 1 else self.define(x.dtype, 1, f"extractelement {x.typed}, i64 {lane}")
+
+    def halves(self, x: Value) -> tuple[Value, Value]:
+        half = x.width // 2
+        parts = []
+        for start in (0, half):
+            picks = ", ".join(f"i32 {start + i}" for i in range(half))
+            parts.append(self.define(x.dtype, half, f"shufflevector {x.typed}, {x.type} poison, <{half} x i32> <{picks}>"))
+        if half == 1:
+            parts = [self.extract(Value(p.ref, p.dtype, 2)._replace(width=1), 0) for p in parts]
+        return parts[0], parts[1]
+
+    # -- arithmetic ----------------------------------------------------------------------------------------------------------------
+
+    def in_float(self, compute: Callable[..., Value], *xs: Value) -> Value:
+        """``compute`` on half-precision values widened to float32, the result rounded back."""
+        return self.cast(compute(*(self.cast(x, dtypes.float32) for x in xs)), xs[0].dtype)
+
+    def _binary(self, float_op: str, int_op: str, x: Value, y: Value) -> Value:
+        x, y = self.alike(x, y)
+        if x.dtype in HALF:
+            return self.in_float(lambda a, b: self._binary(float_op, int_op, a, b), x, y)
+        op = float_op if dtypes.is_floating(x.dtype) else int_op
+        return self.define(x.dtype, x.width, f"{op} {x.type} {x.ref}, {y.ref}")
+
+    def add(self, x: Value, y: Value) -> Value:
+        return self._binary("fadd", "add", x, y)
+
+    def sub(self, x: Value, y: Value) -> Value:
+        return self._binary("fsub", "sub", x, y)
+
+    def mul(self, x: Value, y: Value) -> Value:
+        return self._binary("fmul", "mul", x, y)
+
+    def div(self, x: Value, y: Value) -> Value:
+        return self._binary("fdiv", "udiv" if x.dtype.kind == "u" else "sdiv", x, y)
+
+    def rem(self, x: Value, y: Value) -> Value:
+        return self._binary("frem", "urem" if x.dtype.kind == "u" else "srem", x, y)
+
+    def neg(self, x: Value) -> Value:
+        if dtypes.is_floating(x.dtype):
+            if x.dtype in HALF:
+                return self.in_float(self.neg, x)
+            return self.define(x.dtype, x.width, f"fneg {x.typed}")
+        return self.sub(self.constant(0, x.dtype, x.width), x)
+
+    def bits(self, op: str, x: Value, y: Value) -> Value:
+        """``and or xor shl lshr ashr``."""
+        x, y = self.alike(x, y)
+        return self.define(x.dtype, x.width, f"{op} {x.type} {x.ref}, {y.ref}")
+
+    def invert(self, x: Value) -> Value:
+        return self.bits("xor", x, self.constant(1 if x.dtype == dtypes.bool_ else -1, x.dtype, x.width))
+
+    def compare(self, op: str, x: Value, y: Value) -> Value:
+        """``eq ne lt le gt ge``; with NaN only ``ne`` holds."""
+        x, y = self.alike(x, y)
+        if x.dtype in HALF:
+            x, y = (self.cast(v, dtypes.float32) for v in (x, y))
+        if dtypes.is_floating(x.dtype):
+            code = f"fcmp {'une' if op == 'ne' else 'o' + op}"
+        elif op in ("eq", "ne"):
+            code = f"icmp {op}"
+        else:
+            code = f"icmp {'s' if x.dtype.kind == 'i' else 'u'}{op}"
+        return self.define(dtypes.bool_, x.width, f"{code} {x.type} {x.ref}, {y.ref}")
+
+    def select(self, condition: Value, x: Value, y: Value) -> Value:
+        condition, x, y = self.alike(condition, x, y)
+        return self.define(x.dtype, x.width, f"select {condition.typed}, {x.typed}, {y.typed}")
+
+    def intrinsic(self, name: str, *xs: Value) -> Value:
+        """``llvm.<name>`` of operands of one type."""
+        xs = tuple(self.alike(*xs))
+        first = xs[0]
+        full = f"llvm.{name}.{'v' + str(first.width) if first.width > 1 else ''}{_suffix(_ELEMENT[first.dtype.name])}"
+        self.module.declare(full, first.type, *(x.type for x in xs))
+        return self.define(first.dtype, first.width, f"call {first.type} @{full}({', '.join(x.typed for x in xs)})")
+
+    def fma(self, x: Value, y: Value, z: Value) -> Value:
+        """x * y + z, rounded once."""
+        return self.intrinsic("fma", x, y, z)
+
+    def bitcast(self, x: Value, dtype: DType) -> Value:
+        out = Value("", dtype, x.width)
+        return self.define(dtype, x.width, f"bitcast {x.typed} to {out.type}")
+
+    def cast(self, x: Value, dtype: DType) -> Value:
+        """As the reference casts: floating to integer saturates and takes NaN to 0; anything to bool asks "not zero"."""
+        source = x.dtype
+        if source == dtype:
+            return x
+        target = Value("", dtype, x.width).type
+        if dtype == dtypes.bool_:
+            return self.compare("ne", x, self.constant(0, source, x.width))
+        if source == dtypes.bool_:
+            if dtypes.is_floating(dtype):
+                one, zero = self.constant(1, dtype, x.width), self.constant(0, dtype, x.width)
+                return self.select(x, one, zero)
+            return self.define(dtype, x.width, f"zext {x.typed} to {target}")
+        if dtypes.is_floating(source) and dtypes.is_floating(dtype):
+            if source in HALF and dtype in HALF:
+                return self.cast(self.cast(x, dtypes.float32), dtype)
+            if source == dtypes.float64 and dtype in HALF:
+                # ml_dtypes and NumPy round half precision from float32 or float64 directly; LLVM does the same.
+                return self.define(dtype, x.width, f"fptrunc {x.typed} to {target}")
+            op = "fpext" if dtype.itemsize > source.itemsize else "fptrunc"
+            return self.define(dtype, x.width, f"{op} {x.typed} to {target}")
+        if dtypes.is_floating(source):
+            if source in HALF:
+                return self.cast(self.cast(x, dtypes.float32), dtype)
+            op = "fptoui" if dtype.kind == "u" else "fptosi"
+            name = f"llvm.{op}.sat.{_mangled(target)}.{_mangled(x.type)}"
+            self.module.declare(name, target, x.type)
+            return self.define(dtype, x.width, f"call {target} @{name}({x.typed})")
+        if dtypes.is_floating(dtype):
+            if dtype in HALF:
+                return self.cast(self.cast(x, dtypes.float32), dtype)
+            return self.define(dtype, x.width, f"{'uitofp' if source.kind == 'u' else 'sitofp'} {x.typed} to {target}")
+        if dtype.itemsize == source.itemsize:
+            return Value(x.ref, dtype, x.width)
+        op = "trunc" if dtype.itemsize < source.itemsize else "zext" if source.kind == "u" else "sext"
+        return self.define(dtype, x.width, f"{op} {x.typed} to {target}")
+
+    def is_nan(self, x: Value) -> Value:
+        x = self.cast(x, dtypes.float32) if x.dtype in HALF else x
+        return self.define(dtypes.bool_, x.width, f"fcmp uno {x.type} {x.ref}, {x.ref}")
+
+    def extremum(self, op: str, x: Value, y: Value) -> Value:
+        """``max`` or ``min`` with NaN winning, as NumPy has it."""
+        first = self.compare("ge" if op == "max" else "le", x, y)
+        if dtypes.is_floating(x.dtype):
+            first = self.bits("or", *self.alike(first, self.is_nan(x)))
+        return self.select(first, x, y)
+
+
+def splat_constant(text: str, element: str, width: int) -> str:
+    return "<" + ", ".join([f"{element} {text}"] * width) + ">"
+
+
+def _suffix(element: str) -> str:
+    return {"float": "f32", "double": "f64", "half": "f16", "bfloat": "bf16"}.get(element, element)
+
+
+def _mangled(kind: str) -> str:
+    if not kind.startswith("<"):
+        return _suffix(kind)
+    width, element = kind.strip("<>").split(" x ")
+    return f"v{width}{_suffix(element)}"
