@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from hornbeam.base import dtypes
 from hornbeam.base.spec import as_axes, as_axis
 from hornbeam.errors import ShapeError
 from hornbeam.ir.bind import constant
@@ -32,16 +31,9 @@ from hornbeam.ir.primitives.arith import (
 from hornbeam.ir.primitives.index import sort
 from hornbeam.ir.primitives.movement import STOP_GRADIENT
 from hornbeam.ir.primitives.reduce import CUMSUM, REDUCE_MAX, kept_shape
+from hornbeam.ops.arguments import inexact
 from hornbeam.ops.op import op
 from hornbeam.runtime.tensor import as_tensor
-
-
-def as_floating(x: Any) -> Any:
-    """``x`` as a tensor that can hold fractions: integers and bools become float32 (float64 if they have 64 bits)."""
-    x = as_tensor(x)
-    if dtypes.is_inexact(x.dtype):
-        return x
-    return x.astype(dtypes.float64 if x.dtype.itemsize == 8 else dtypes.float32)
 
 
 def clamp(x: Any, low: float, high: float) -> Any:
@@ -69,14 +61,14 @@ def relu6(x: Any) -> Any:
 @op
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
     """``x`` where positive, ``negative_slope * x`` elsewhere."""
-    x = as_floating(x)
+    x = inexact(x)
     return SELECT(x > 0, x, x * negative_slope)
 
 
 @op
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """``x`` where positive, ``alpha * (exp(x) - 1)`` elsewhere."""
-    x = as_floating(x)
+    x = inexact(x)
     positive = x > 0
     return SELECT(positive, x, EXPM1(SELECT(positive, scalar(0, x), x)) * alpha)
 
@@ -84,7 +76,7 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
 @op
 def celu(x: Any, alpha: float = 1.0) -> Any:
     """``elu`` with a continuous slope for every ``alpha``: ``alpha * (exp(x / alpha) - 1)`` below 0."""
-    x = as_floating(x)
+    x = inexact(x)
     positive = x > 0
     return SELECT(positive, x, EXPM1(SELECT(positive, scalar(0, x), x) / alpha) * alpha)
 
@@ -111,19 +103,19 @@ def threshold(x: Any, threshold: float, default_value: float) -> Any:
 @op
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x))."""
-    return LOGISTIC(as_floating(x))
+    return LOGISTIC(inexact(x))
 
 
 @op
 def tanh(x: Any) -> Any:
     """The hyperbolic tangent."""
-    return TANH(as_floating(x))
+    return TANH(inexact(x))
 
 
 @op
 def softplus(x: Any) -> Any:
     """log(1 + exp(x)); its derivative is ``sigmoid``."""
-    x = as_floating(x)
+    x = inexact(x)
     positive = x > 0
     return SELECT(positive, x, scalar(0, x)) + LOG1P(EXP(SELECT(positive, -x, x)))
 
@@ -131,20 +123,20 @@ def softplus(x: Any) -> Any:
 @op
 def log_sigmoid(x: Any) -> Any:
     """log(sigmoid(x)), also where sigmoid(x) rounds to 0."""
-    return -softplus(-as_floating(x))
+    return -softplus(-inexact(x))
 
 
 @op
 def silu(x: Any) -> Any:
     """x * sigmoid(x), also called swish."""
-    x = as_floating(x)
+    x = inexact(x)
     return x * LOGISTIC(x)
 
 
 @op
 def gelu(x: Any, approximate: bool = True) -> Any:
     """``x`` times the normal distribution's probability of being below it; ``approximate`` by a tanh."""
-    x = as_floating(x)
+    x = inexact(x)
     if approximate:
         # (1 + tanh(u)) / 2 is sigmoid(2u), which keeps its precision in the tail.
         return x * LOGISTIC((x + x * x * x * 0.044715) * (2 * math.sqrt(2 / math.pi)))
@@ -154,13 +146,13 @@ def gelu(x: Any, approximate: bool = True) -> Any:
 @op
 def hard_sigmoid(x: Any) -> Any:
     """relu6(x + 3) / 6, a sigmoid of straight lines."""
-    return relu6(as_floating(x) + 3) / 6
+    return relu6(inexact(x) + 3) / 6
 
 
 @op
 def hard_silu(x: Any) -> Any:
     """x * hard_sigmoid(x)."""
-    x = as_floating(x)
+    x = inexact(x)
     return x * hard_sigmoid(x)
 
 
@@ -173,14 +165,14 @@ def hard_tanh(x: Any) -> Any:
 @op
 def softsign(x: Any) -> Any:
     """x / (1 + |x|)."""
-    x = as_floating(x)
+    x = inexact(x)
     return x / (ABS(x) + 1)
 
 
 @op
 def sparse_plus(x: Any) -> Any:
     """A softplus that is exactly 0 below -1 and ``x`` above 1, with a parabola between."""
-    x = as_floating(x)
+    x = inexact(x)
     inner = clamp(x, -1, 1) + 1
     return SELECT(x >= 1, x, inner * inner * 0.25)
 
@@ -188,13 +180,13 @@ def sparse_plus(x: Any) -> Any:
 @op
 def sparse_sigmoid(x: Any) -> Any:
     """A sigmoid that is exactly 0 below -1 and 1 above 1, with a line between; the derivative of ``sparse_plus``."""
-    return clamp(as_floating(x), -1, 1) * 0.5 + 0.5
+    return clamp(inexact(x), -1, 1) * 0.5 + 0.5
 
 
 @op
 def squareplus(x: Any, b: float = 4) -> Any:
     """(x + sqrt(x² + b)) / 2, a relu with a round corner; without cancellation for negative ``x``."""
-    x = as_floating(x)
+    x = inexact(x)
     negative = x < 0
     total = SQRT(x * x + b) + SELECT(negative, -x, x)
     safe = SELECT(negative, total, scalar(1, x))
@@ -207,21 +199,21 @@ def squareplus(x: Any, b: float = 4) -> Any:
 @op
 def tanh_shrink(x: Any) -> Any:
     """x - tanh(x)."""
-    x = as_floating(x)
+    x = inexact(x)
     return x - TANH(x)
 
 
 @op
 def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
     """``x`` moved towards 0 by ``threshold``, and 0 if it is nearer than that."""
-    x = as_floating(x)
+    x = inexact(x)
     return SELECT(x > threshold, x - threshold, SELECT(x < -threshold, x + threshold, scalar(0, x)))
 
 
 @op
 def hard_shrink(x: Any, threshold: float = 0.5) -> Any:
     """``x``, and 0 if it is no further than ``threshold`` from 0."""
-    x = as_floating(x)
+    x = inexact(x)
     return SELECT(ABS(x) > threshold, x, scalar(0, x))
 
 
@@ -234,7 +226,7 @@ def glu(x: Any, axis: int = -1) -> Any:
 
     Raises ShapeError if the axis has an odd size.
     """
-    x = as_floating(x)
+    x = inexact(x)
     axis = as_axis(axis, x.ndim)
     size = x.shape[axis]
     if size % 2:
@@ -252,7 +244,7 @@ def shifted(x: Any, axes: tuple[int, ...]) -> Any:
 @op
 def softmax(x: Any, axis: Any = -1) -> Any:
     """Exponentials divided by their sum along ``axis``: an int, several of them, or None for all."""
-    x = as_floating(x)
+    x = inexact(x)
     axes = as_axes(axis, x.ndim)
     if x.size == 0 or not axes:
         return x if x.size == 0 else x - x + 1
@@ -263,7 +255,7 @@ def softmax(x: Any, axis: Any = -1) -> Any:
 @op
 def log_softmax(x: Any, axis: Any = -1) -> Any:
     """log(softmax(x)), also where the softmax rounds to 0."""
-    x = as_floating(x)
+    x = inexact(x)
     axes = as_axes(axis, x.ndim)
     if x.size == 0 or not axes:
         return x if x.size == 0 else x - x
@@ -277,7 +269,7 @@ def sparsemax(x: Any, axis: int = -1) -> Any:
 
     Martins and Astudillo, "From Softmax to Sparsemax", 2016.
     """
-    x = as_floating(x)
+    x = inexact(x)
     axis = as_axis(axis, x.ndim)
     ordered = sort(STOP_GRADIENT(x), axis, descending=True)
     counts = np.arange(1, x.shape[axis] + 1).astype(x.dtype).reshape([-1] + [1] * (x.ndim - axis - 1))

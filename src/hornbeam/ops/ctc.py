@@ -17,7 +17,8 @@ from hornbeam.ir.primitives.arith import EXP, LOG, MAX, SELECT, scalar
 from hornbeam.ir.primitives.index import ARGSORT, take_along_axis
 from hornbeam.ir.primitives.movement import BROADCAST, CONCAT, STOP_GRADIENT
 from hornbeam.ir.primitives.reduce import ARGMAX, HALF, REDUCE_MAX
-from hornbeam.ops.activations import as_floating, log_softmax
+from hornbeam.ops.activations import log_softmax
+from hornbeam.ops.arguments import inexact
 from hornbeam.ops.control import callback, scan
 from hornbeam.ops.op import op
 from hornbeam.runtime.function import TensorSpec
@@ -56,7 +57,7 @@ def ctc_loss(target: Any, output: Any, target_length: Any, output_length: Any, m
 
     The loss is infinite, with gradient 0, where the time is too short for the labels.
     """
-    target, logits = as_tensor(target).astype(dtypes.int32), as_floating(output)
+    target, logits = as_tensor(target).astype(dtypes.int32), inexact(output)
     if target.ndim != 2 or logits.ndim != 3 or target.shape[0] != logits.shape[0]:
         raise ShapeError(
             f"ctc_loss: target {tuple(target.shape)} must be (batch, labels) and output {tuple(logits.shape)} "
@@ -112,7 +113,7 @@ def ctc_greedy_decode(
 
     ``mask_index`` None means the last class.
     """
-    x, lengths = as_floating(inputs), as_tensor(sequence_lengths).astype(dtypes.int32)
+    x, lengths = inexact(inputs), as_tensor(sequence_lengths).astype(dtypes.int32)
     _check_sequences(x, lengths)
     batch, time, classes = x.shape
     blank = (classes - 1 if mask_index is None else as_dim(mask_index)) % classes
@@ -158,7 +159,7 @@ def ctc_beam_search_decode(
 
     The search runs on the host, in Python. ``mask_index`` None means the last class.
     """
-    x, lengths = as_floating(inputs), as_tensor(sequence_lengths).astype(dtypes.int32)
+    x, lengths = inexact(inputs), as_tensor(sequence_lengths).astype(dtypes.int32)
     _check_sequences(x, lengths)
     batch, time, classes = x.shape
     blank = (classes - 1 if mask_index is None else as_dim(mask_index)) % classes

@@ -12,7 +12,8 @@ from hornbeam.base.spec import as_axis
 from hornbeam.errors import ShapeError, explain
 from hornbeam.ir.bind import constant
 from hornbeam.ir.primitives.arith import EXP, LOG, LOG1P, SELECT, scalar
-from hornbeam.ops.activations import as_floating, clamp, log_softmax, shifted
+from hornbeam.ops.activations import clamp, log_softmax, shifted
+from hornbeam.ops.arguments import inexact
 from hornbeam.ops.op import op
 from hornbeam.runtime.tensor import as_tensor
 
@@ -39,7 +40,7 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False, eps
 
     Probabilities are moved ``epsilon`` away from 0 and 1.
     """
-    output = as_floating(output)
+    output = inexact(output)
     target = as_tensor(target).astype(output.dtype)
     _check_same("binary_crossentropy", target, output)
     if not from_logits:
@@ -56,7 +57,7 @@ def categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1, epsilon: float = 1e-7
 ) -> Any:
     """-sum(t log p) along ``axis``; ``output`` is p (made to sum to 1) or, ``from_logits``, log p up to a constant."""
-    output = as_floating(output)
+    output = inexact(output)
     target = as_tensor(target).astype(output.dtype)
     _check_same("categorical_crossentropy", target, output)
     if output.ndim < 1:
@@ -74,7 +75,7 @@ def sparse_categorical_crossentropy(
 
     ``target`` has the shape of ``output`` without that axis, or with 1 in the last place. What is no class gives 0.
     """
-    output = as_floating(output)
+    output = inexact(output)
     target = as_tensor(target)
     target = target if dtypes.is_integer(target.dtype) and target.dtype.kind == "i" else target.astype(dtypes.int32)
     if output.ndim < 1:
@@ -107,7 +108,7 @@ def sparse_categorical_crossentropy(
 @op
 def psnr(x1: Any, x2: Any, max_val: Any) -> Any:
     """The peak signal-to-noise ratio in decibels: 10 log10(max_val² / mean squared difference)."""
-    x1, x2 = as_floating(x1), as_floating(x2)
+    x1, x2 = inexact(x1), inexact(x2)
     if tuple(x1.shape) != tuple(x2.shape):
         raise ShapeError(f"psnr: images {tuple(x1.shape)} and {tuple(x2.shape)} must have the same shape.")
     difference = x1 - x2

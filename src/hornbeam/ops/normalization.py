@@ -15,7 +15,8 @@ from hornbeam.base.spec import Shape, as_axes, as_axis
 from hornbeam.errors import ShapeError
 from hornbeam.ir.primitives.arith import RSQRT
 from hornbeam.ir.primitives.reduce import HALF
-from hornbeam.ops.activations import as_floating, clamp
+from hornbeam.ops.activations import clamp
+from hornbeam.ops.arguments import inexact
 from hornbeam.ops.op import op
 from hornbeam.runtime.tensor import as_tensor
 
@@ -35,7 +36,7 @@ def _moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
 @op
 def moments(x: Any, axes: Any, keepdims: bool = False) -> tuple[Any, Any]:
     """The mean and variance of ``x`` over ``axes``; of half precision, clipped to what it can hold."""
-    x = as_floating(x)
+    x = inexact(x)
     reduced = as_axes(axes, x.ndim)
     mean, variance = _moments(_wide(x), reduced)
     if not keepdims:
@@ -63,7 +64,7 @@ def batch_normalization(
     x: Any, mean: Any, variance: Any, axis: int, offset: Any = None, scale: Any = None, epsilon: float = 1e-3
 ) -> Any:
     """(x - mean) / sqrt(variance + epsilon) * scale + offset, with 1-d parameters along ``axis``."""
-    x = as_floating(x)
+    x = inexact(x)
     shape, axes, wide = tuple(x.shape), (as_axis(axis, x.ndim),), _wide(x)
     name = "batch_normalization"
     factor = RSQRT(_beside(name, variance, shape, axes, wide) + epsilon)
@@ -80,7 +81,7 @@ def layer_normalization(
     x: Any, gamma: Any = None, beta: Any = None, axis: Any = -1, epsilon: float = 1e-7
 ) -> Any:
     """``x`` with mean 0 and variance 1 over ``axis`` (one or several), times ``gamma``, plus ``beta``."""
-    x = as_floating(x)
+    x = inexact(x)
     shape, axes = tuple(x.shape), as_axes(axis, x.ndim)
     wide = _wide(x)
     mean, variance = _moments(wide, axes)
@@ -95,7 +96,7 @@ def layer_normalization(
 @op
 def rms_normalization(x: Any, scale: Any = None, axis: Any = -1, epsilon: float = 1e-7) -> Any:
     """``x`` divided by its root mean square over ``axis`` (one or several), times ``scale``."""
-    x = as_floating(x)
+    x = inexact(x)
     x = x.reshape((1,)) if x.ndim == 0 else x
     shape, axes = tuple(x.shape), as_axes(axis, x.ndim)
     wide = _wide(x)

@@ -15,7 +15,7 @@ from hornbeam.ir.primitives.arith import SELECT, scalar
 from hornbeam.ir.primitives.contract import POOL_MAX, POOL_SUM
 from hornbeam.ir.primitives.index import GATHER
 from hornbeam.ir.primitives.reduce import REDUCE_MAX
-from hornbeam.ops.activations import as_floating
+from hornbeam.ops.arguments import inexact
 from hornbeam.ops.op import op
 from hornbeam.ops.windows import (
     Pairs,
@@ -58,7 +58,7 @@ def average_pool(
     inputs: Any, pool_size: Any, strides: Any = None, padding: Any = "valid", data_format: str = "channels_last"
 ) -> Any:
     """The mean of each window over the elements that are inside ``inputs``: padding does not count."""
-    inputs = as_floating(inputs)
+    inputs = inexact(inputs)
     spatial_rank("average_pool", inputs)
     first = check_format("average_pool", data_format)
     x = channels_to_last(inputs, first)
@@ -118,7 +118,7 @@ def _adapt_axis(x: Any, axis: int, size: int, average: bool) -> Any:
 @op
 def adaptive_average_pool(inputs: Any, output_size: Any, data_format: str = "channels_last") -> Any:
     """Means over windows chosen so that the spatial sizes become ``output_size``; windows may overlap by one."""
-    return _adaptive("adaptive_average_pool", as_floating(inputs), output_size, data_format, average=True)
+    return _adaptive("adaptive_average_pool", inexact(inputs), output_size, data_format, average=True)
 
 
 @op
