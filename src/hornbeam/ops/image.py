@@ -20,7 +20,19 @@ from hornbeam.base.dtypes import DType
 from hornbeam.base.spec import as_axis, as_shape
 from hornbeam.errors import DTypeError, ShapeError, explain
 from hornbeam.ir.bind import constant
-from hornbeam.ir.primitives.arith import ABS, CAST, CEIL, EXP, FLOOR, MAX, MIN, SELECT, SIN, scalar
+from hornbeam.ir.primitives.arith import (
+    ABS,
+    CAST,
+    CEIL,
+    EXP,
+    FLOOR,
+    MAX,
+    MIN,
+    ROUND,
+    SELECT,
+    SIN,
+    scalar,
+)
 from hornbeam.ir.primitives.contract import CONV, DOT
 from hornbeam.ir.primitives.index import GATHER
 from hornbeam.ir.primitives.movement import BROADCAST, CONCAT, IOTA, PAD
@@ -78,7 +90,7 @@ def _computing(dtype: DType) -> DType:
 
 def _stored(x: Any, dtype: DType) -> Any:
     """Computed values as ``dtype``: integers are rounded, and saturate."""
-    return CAST(_round(x), dtype=dtype) if dtypes.is_integer(dtype) else x.astype(dtype)
+    return CAST(ROUND(x), dtype=dtype) if dtypes.is_integer(dtype) else x.astype(dtype)
 
 
 def _round(x: Any) -> Any:
@@ -267,7 +279,7 @@ def scale_and_translate(
     for i, axis in enumerate(axes):
         by, to = (v[i] if v.ndim else v for v in (scale, translation))
         x = _weigh(x, _weights(_tensors(x.dtype), x.shape[axis], shape[axis], by, to, method, antialias), axis)
-    return _stored(x, dtype) if dtypes.is_integer(dtype) else x.astype(dtype)
+    return _stored(x, dtype)
 
 
 # -- reading between pixels --------------------------------------------------------------------------------------------
@@ -566,7 +578,7 @@ def rgb_to_grayscale(images: Any, data_format: str = "channels_last") -> Any:
         return images
     if images.shape[axis] != 3:
         raise ShapeError(
-            "rgb_to_grayscale: Invalid channel size: expected 3 (RGB) or 1 (Grayscale), got images of shape "
+            "rgb_to_grayscale: Invalid channel size: expected 3 (RGB) or 1 (Grayscale). The images have shape "
             f"{images.shape}."
         )
     dtype = images.dtype

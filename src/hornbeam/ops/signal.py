@@ -193,6 +193,10 @@ def stft(
     return rfft(frame(x, fft_length, stride) * window)
 
 
+def _not_zero(weight: Any) -> Any:
+    return SELECT(weight > 1e-10, weight, scalar(1, weight))
+
+
 @op
 def istft(
     x: Any,
@@ -202,17 +206,28 @@ def istft(
     signal_length: int | None = None,
     window: Any = "hann",
     center: bool = True,
+    exact_ends: bool = True,
 ) -> Any:
-    """The signal whose ``stft`` with the same arguments is ``x``; if there is none, the nearest in least squares."""
+    """The signal whose ``stft`` with the same arguments is ``x``; if there is none, the nearest in least squares.
+
+    Args:
+        exact_ends: divide the first and last samples by the windows that cover them. Without, as in TensorFlow, by
+            as many as cover the middle, so they fade.
+    """
     x = _complex(x)
     if x.ndim < 2:
         raise ShapeError(f"istft: Input `x` must have at least 2 dimensions, got shape {x.shape}.")
     fft_length = as_dim(length if fft_length is None else fft_length)
     window = _window(window, as_dim(length), fft_length, dtypes.real_dtype(x.dtype))
     pieces = _resized(irfft(x, fft_length), fft_length) * window
-    weight = overlap_add(BROADCAST(window * window, shape=(x.shape[-2], fft_length)), stride)
-    seen = weight > 1e-10
-    out = overlap_add(pieces, stride) / SELECT(seen, weight, scalar(1, weight))
+    squares = window * window
+    if exact_ends:
+        weight = overlap_add(BROADCAST(squares, shape=(x.shape[-2], fft_length)), stride)
+        out = overlap_add(pieces, stride) / _not_zero(weight)
+    else:
+        laps = -(-fft_length // stride)
+        weight = BROADCAST(_resized(squares, laps * stride).reshape((laps, stride)).sum(0), shape=(laps, stride))
+        out = overlap_add(pieces / _not_zero(weight.reshape((-1,))[:fft_length]), stride)
     start = fft_length // 2 if center else 0
     end = start + signal_length if signal_length is not None else out.shape[-1] - start
     return out[..., start:end]

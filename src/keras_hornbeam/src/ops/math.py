@@ -101,9 +101,12 @@ def stft(x, sequence_length, sequence_stride, fft_length, window="hann", center=
 
 def istft(x, sequence_length, sequence_stride, fft_length, length=None, window="hann", center=True):
     x = _get_complex_tensor_from_tuple(x)
-    out = signal.istft(x, sequence_length, sequence_stride, fft_length, length, window, center)
+    if window is not None:
+        return signal.istft(x, sequence_length, sequence_stride, fft_length, length, window, center, exact_ends=False)
     # Without a window Keras sums what overlaps, and does not average it.
-    return out if window is not None else out * (fft_length / sequence_stride)
+    out = signal.overlap_add(signal.irfft(x, fft_length), sequence_stride)
+    start = fft_length // 2 if center else 0
+    return out[..., start : out.shape[-1] - start if length is None else start + length]
 
 
 def rsqrt(x):
