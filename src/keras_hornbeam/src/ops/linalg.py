@@ -59,7 +59,8 @@ def solve(a, b):
 
 
 def solve_triangular(a, b, lower=False):
-    return linalg.solve_triangular(*together_floating(a, b), lower)
+    a, b = together_floating(a, b)
+    return linalg.solve_triangular(a, b, lower)
 
 
 def svd(x, full_matrices=True, compute_uv=True):
@@ -67,7 +68,8 @@ def svd(x, full_matrices=True, compute_uv=True):
 
 
 def lstsq(a, b, rcond=None):
-    return linalg.lstsq(*together_floating(a, b), rcond)
+    a, b = together_floating(a, b)
+    return linalg.lstsq(a, b, rcond)
 
 
 def matrix_rank(x, tol=None):
