@@ -32,6 +32,7 @@ from hornbeam.ir.primitives.index import sort
 from hornbeam.ir.primitives.movement import STOP_GRADIENT
 from hornbeam.ir.primitives.reduce import CUMSUM, REDUCE_MAX, kept_shape
 from hornbeam.ops.arguments import inexact
+from hornbeam.ops.creation import ones_like, zeros_like
 from hornbeam.ops.op import op
 from hornbeam.runtime.tensor import as_tensor
 
@@ -247,7 +248,7 @@ def softmax(x: Any, axis: Any = -1) -> Any:
     x = inexact(x)
     axes = as_axes(axis, x.ndim)
     if x.size == 0 or not axes:
-        return x if x.size == 0 else x - x + 1
+        return ones_like(x)
     e = EXP(shifted(x, axes))
     return e / e.sum(axes, keepdims=True)
 
@@ -258,7 +259,7 @@ def log_softmax(x: Any, axis: Any = -1) -> Any:
     x = inexact(x)
     axes = as_axes(axis, x.ndim)
     if x.size == 0 or not axes:
-        return x if x.size == 0 else x - x
+        return zeros_like(x)
     x = shifted(x, axes)
     return x - LOG(EXP(x).sum(axes, keepdims=True))
 

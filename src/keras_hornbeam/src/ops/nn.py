@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keras.src.backend.common import dtypes, standardize_dtype
 from keras.src.backend.common.backend_utils import (
+    canonicalize_axis,
     check_conv_input_channels,
     check_conv_transpose_input_channels,
 )
@@ -123,7 +124,8 @@ def gelu(x, approximate=True):
 
 
 def glu(x, axis=-1):
-    return nn.glu(_floating(x), axis)
+    x = _floating(x)
+    return nn.glu(x, canonicalize_axis(axis, x.ndim))
 
 
 def threshold(x, threshold, default_value):
@@ -301,8 +303,7 @@ def dot_product_attention(
     flash_attention=None,
     attn_logits_soft_cap=None,
 ):
-    if flash_attention:
-        raise ValueError("Flash attention is not supported with the hornbeam backend; leave `flash_attention` None.")
+    # ``flash_attention`` says how, not what: the engine decides how attention is computed.
     query, key, value = (convert_to_tensor(v) for v in (query, key, value))
     dtype = dtypes.result_type(*(standardize_dtype(v.dtype) for v in (query, key, value)))
     query, key, value = (_floating(cast(v, dtype)) for v in (query, key, value))
