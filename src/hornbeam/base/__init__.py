@@ -1,1 +1,1 @@
-"""Floor 0: dtypes, specs and trees. Knows nothing of what is computed."""
+"""Floor 0: dtypes, specs, trees and weak maps. Knows nothing of what is computed."""

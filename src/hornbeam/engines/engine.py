@@ -18,7 +18,7 @@ class Options(NamedTuple):
 
 
 class Executable(Protocol):
-    """A compiled Program."""
+    """A compiled Program. Sessions refer to it weakly, and run it from several threads at once."""
 
     peak_bytes: int  # of all buffers alive at once, arguments and results included
 

@@ -2,54 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hornbeam.base.spec import Spec
 from hornbeam.engines.engine import Options, register
 from hornbeam.ir.node import Node
-from hornbeam.ir.program import Program, apply
+from hornbeam.ir.program import Program, conform
 from hornbeam.ir.simplify import simplify
+
+
+class Step(NamedTuple):
+    """One application: where its arguments are found, where its result goes, and what nobody needs after it."""
+
+    node: Node
+    reference: Callable[..., Any]
+    attrs: dict[str, Any]
+    sources: list[int]
+    target: int
+    dead: list[int]
 
 
 class ReferenceExecutable:
     """Steps in order; a value is let go after its last use, so memory stays near the peak that the graph needs."""
 
     def __init__(self, program: Program) -> None:
-        self.params, self.roots = program.params, program.roots
-        self.steps: list[tuple[Node, tuple[Node, ...], tuple[Node, ...]]] = []
-        last: dict[Node, int] = {}
-        for i, node in enumerate(program.nodes):
-            last.update(dict.fromkeys(node.args, i))
-            last.setdefault(node, i)
+        slots: dict[Node, int] = {node: i for i, node in enumerate((*program.params, *program.nodes))}
+        self.roots = [slots[r] for r in program.roots]
+        self.count = len(program.params)
+        last: dict[Node, Node] = {}
+        for node in program.nodes:
+            last.update(dict.fromkeys((*node.args, node), node))
         kept = {*program.roots, *program.params}
-        dying: dict[int, list[Node]] = {}
-        for node, i in last.items():
+        dying: dict[Node, list[int]] = {}
+        for node, user in last.items():
             if node not in kept:
-                dying.setdefault(i, []).append(node)
-        for i, node in enumerate(program.nodes):
-            self.steps.append((node, node.args, tuple(dying.get(i, ()))))
-        self.peak_bytes = self._peak()
+                dying.setdefault(user, []).append(slots[node])
+        self.steps = [
+            Step(n, n.primitive.reference, dict(n.attrs), [slots[a] for a in n.args], slots[n], dying.get(n, []))
+            for n in program.nodes
+        ]
+        self.peak_bytes = self._peak([_nbytes(n.spec) for n in slots])
 
-    def _peak(self) -> int:
-        live = sum(p.spec.nbytes for p in self.params)
-        peak = live
-        for node, _, dead in self.steps:
-            live += _nbytes(node.spec)
+    def _peak(self, sizes: list[int]) -> int:
+        live = peak = sum(sizes[: self.count])
+        for step in self.steps:
+            live += sizes[step.target]
             peak = max(peak, live)
-            live -= sum(_nbytes(d.spec) for d in dead)
+            live -= sum(sizes[i] for i in step.dead)
         return peak
 
     def run(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
-        env: dict[Node, Any] = dict(zip(self.params, arguments, strict=True))
+        if len(arguments) != self.count:
+            raise ValueError(f"this program takes {self.count} arguments, got {len(arguments)}.")
+        values: list[Any] = [*arguments, *[None] * len(self.steps)]
         with np.errstate(all="ignore"):
-            for node, args, dead in self.steps:
-                env[node] = apply(node, [env[a] for a in args])
-                for d in dead:
-                    del env[d]
-        return [env[r] for r in self.roots]
+            for node, reference, attrs, sources, target, dead in self.steps:
+                value = reference(*[values[i] for i in sources], **attrs)
+                values[target] = conform(value, node.spec, node)
+                for i in dead:
+                    values[i] = None
+        return [values[i] for i in self.roots]
 
 
 def _nbytes(spec: Any) -> int:

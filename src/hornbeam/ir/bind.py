@@ -47,7 +47,10 @@ def interpreting(interpreter: Interpreter) -> Iterator[None]:
     try:
         yield
     finally:
-        _current.reset(token)
+        try:
+            _current.reset(token)
+        except ValueError:  # left in another context (a generator closed elsewhere), where it was never current
+            pass
 
 
 def bind(primitive: Primitive, *args: Any, **attrs: Any) -> Any:

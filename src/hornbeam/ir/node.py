@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterable
 from typing import Any
 from weakref import WeakValueDictionary
@@ -54,6 +55,7 @@ class Node(Operators):
 
 
 _interned: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
+_interning = threading.Lock()  # two threads that make the same node must get one: results of a row are told by identity
 
 
 def make(primitive: Primitive, args: tuple[Node, ...], attrs: dict[str, Any]) -> Node:
@@ -69,7 +71,8 @@ def make(primitive: Primitive, args: tuple[Node, ...], attrs: dict[str, Any]) ->
         node = Node()
         node.primitive, node.args, node.attrs, node.spec, node.line = primitive, args, items, spec, user_line()
         if not primitive.effect:
-            _interned[key] = node
+            with _interning:
+                return _interned.setdefault(key, node)
     return node
 
 

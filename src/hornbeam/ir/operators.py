@@ -6,6 +6,7 @@ and casts them, and applies a row.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from hornbeam.ir.bind import constant
 from hornbeam.ir.primitive import Primitive
 from hornbeam.ir.primitives import arith, compare, movement, reduce
 
+
 def lift(x: Any, dtype: DType) -> Any:
     """``x`` as a value of ``dtype``: scalars and arrays become constants, values are cast if they must be."""
     if isinstance(x, Operators):
-        return x if x.dtype == dtype else arith.CAST(x, dtype=dtype)
+        return x if x.dtype is dtype or x.dtype == dtype else arith.CAST(x, dtype=dtype)
     return constant(_exactly(x, dtype))
 
 
@@ -30,20 +32,31 @@ def _exactly(x: Any, dtype: DType) -> np.ndarray:
         info = np.iinfo(dtype)
         if not info.min <= x <= info.max:
             raise DTypeError(f"{x} does not fit in {dtype.name} ({info.min} … {info.max}). Cast the tensor to a wider dtype.")
-    array = np.array(x)
-    return array.astype(dtype, copy=False)
+    return np.array(x, dtype)
 
 
 def operand_dtype(*operands: Any) -> DType:
     """Where operands meet: tensors and arrays by the lattice, Python scalars weakly."""
-    return dtypes.result_type(*(x if isinstance(x, (bool, int, float, complex)) else x.dtype for x in operands))
+    return _meeting(*[_scalar_type(x) if isinstance(x, _SCALARS) else x.dtype for x in operands])
+
+
+_SCALARS = (bool, int, float, complex)
+
+
+def _scalar_type(x: Any) -> type:
+    return next(t for t in _SCALARS if isinstance(x, t))
+
+
+@functools.cache
+def _meeting(*kinds: Any) -> DType:
+    return dtypes.result_type(*(k() if isinstance(k, type) else k for k in kinds))
 
 
 def as_operand(x: Any) -> Any:
     """``x`` if an operator can take it (scalars, arrays, values), NotImplemented otherwise."""
     if isinstance(x, Operators):
         return x.as_operand()
-    if isinstance(x, (bool, int, float, complex, np.ndarray)):
+    if isinstance(x, (*_SCALARS, np.ndarray)):
         return x
     if isinstance(x, (np.generic, list, tuple)):
         return np.asarray(x)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hornbeam.ir.bind import bind
+from hornbeam.ir.bind import current
 
 Kind = Literal["map", "view", "reduce", "block"]
 
@@ -48,7 +48,7 @@ class Primitive:
     effect: bool = False
 
     def __call__(self, *args: Any, **attrs: Any) -> Any:
-        return bind(self, *args, **attrs)
+        return current().bind(self, args, attrs)
 
     def __repr__(self) -> str:
         return self.name.upper()

@@ -78,6 +78,11 @@ class Program:
     def __hash__(self) -> int:
         return self._hash
 
+    @cached_property
+    def closed(self) -> Program:
+        """The outputs alone, state read being inputs like the others: what a tape differentiates."""
+        return Program(self.params, self.outputs, name=self.name)
+
     @property
     def specs(self) -> tuple[Spec, ...]:
         return tuple(n.spec for n in self.outputs)
@@ -92,11 +97,8 @@ class Program:
 
 def render(program: Program, indent: str = "") -> str:
     """A form to read aloud: one node a line, bodies of control flow indented below the node that has them."""
-    names: dict[Node, str] = {}
-    for i, p in enumerate(program.inputs):
-        names[p] = f"x{i}"
-    for slot, p in program.reads.items():
-        names[p] = f"@{getattr(slot, 'name', slot)}"
+    names = {p: f"x{i}" for i, p in enumerate(program.inputs)}
+    names |= {p: names_of(slot) for slot, p in program.reads.items()}
     header = ", ".join(f"{names[p]}: {p.spec}" for p in program.params)
     lines = [f"{indent}{program.name}({header}):"]
     for i, node in enumerate(program.nodes):
@@ -137,8 +139,10 @@ def apply(node: Node, arguments: Sequence[Any]) -> Any:
 
 def conform(value: Any, spec: Any, node: Any) -> Any:
     """``value`` as an array of exactly ``spec``."""
-    if not isinstance(spec, Spec):
+    if type(spec) is not Spec:
         return tuple(conform(v, s, node) for v, s in zip(value, spec, strict=True))
+    if type(value) is np.ndarray and value.dtype is spec.dtype and value.shape == spec.shape:
+        return value
     array = np.asarray(value, spec.dtype)
     assert array.shape == spec.shape, f"{node!r} gave shape {array.shape}"
     return array

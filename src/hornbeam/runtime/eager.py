@@ -5,6 +5,7 @@ The policy of eager mode is this file: what is cached, and when tapes hear of it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hornbeam.ir import bind as binding
 from hornbeam.ir.primitive import Primitive
 from hornbeam.runtime import session as sessions
 from hornbeam.runtime import tape
-from hornbeam.runtime.tensor import Tensor, concrete
+from hornbeam.runtime.tensor import Tensor, as_tensor, concrete
 
 
 class EagerInterpreter:
@@ -25,7 +26,7 @@ class EagerInterpreter:
             if a._array is None:
                 return _symbolic(a).bind(primitive, args, attrs)
         values = sessions.current().execute_op(primitive, [a._array for a in args], attrs)
-        outs = tuple(map(concrete, values))
+        outs = tuple([concrete(v) for v in values])
         if tape.active.get():
             tape.record(primitive, args, attrs, outs)
         return outs if primitive.multiple else outs[0]
@@ -45,6 +46,11 @@ class EagerInterpreter:
         # Another object with the same array: gradients do not flow through a variable.
         sessions.current().write(variable, Tensor(value.array))
         return value
+
+    def update(self, variable: Any, combine: Callable[[Any, Any], Any], value: Any, name: str = "") -> Tensor:
+        """Assign ``combine(held, value)``; no other thread writes in between."""
+        with sessions.current().writing([variable]):
+            return variable.assign(combine(self.read(variable), as_tensor(value, variable.dtype)))
 
 
 def _symbolic(x: Any) -> Any:

@@ -17,17 +17,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hornbeam import config
-from hornbeam.base import tree
+from hornbeam.base import dtypes, tree
 from hornbeam.base.spec import Spec
+from hornbeam.base.weak import IdentityMap
 from hornbeam.errors import DTypeError, RetraceError, ShapeError, explain, user_line
 from hornbeam.ir.bind import current
+from hornbeam.ir.operators import Operators
 from hornbeam.ir.primitives.control import CALL
 from hornbeam.ir.program import Program
 from hornbeam.runtime import session as sessions
 from hornbeam.runtime import tape
-from hornbeam.runtime.eager import EAGER
-from hornbeam.runtime.tensor import Tensor, as_array, as_tensor, concrete
-from hornbeam.runtime.trace import Static, Traced, trace
+from hornbeam.runtime.eager import EAGER, leaked
+from hornbeam.runtime.graph import GraphTensor
+from hornbeam.runtime.tensor import Tensor, as_array, as_tensor, cast_exactly, concrete
+from hornbeam.runtime.trace import Static, Trace, Traced, trace
 from hornbeam.runtime.variable import variable_of
 
 
@@ -52,24 +55,32 @@ class Retrace(NamedTuple):
 
 
 class Identity:
-    """Compares an unhashable object by what it is, and keeps it alive so that its id is not given away."""
+    """Stands for an object by what it is, not by what it equals, and does not keep it alive."""
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    __slots__ = ("number", "ref", "shown")
+
+    def __init__(self, value: Any, let_go: Callable[[Any], None] | None = None) -> None:
+        self.number, self.shown = id(value), f"{type(value).__name__} object at {id(value):#x}"
+        try:
+            self.ref: Callable[[], Any] = weakref.ref(value, let_go)
+        except TypeError:  # of a type that cannot be referred to weakly
+            self.ref = lambda: value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Identity) and other.value is self.value
+        if self is other:
+            return True
+        return isinstance(other, Identity) and self.number == other.number and self.ref() is other.ref() is not None
 
     def __hash__(self) -> int:
-        return id(self.value)
+        return self.number
 
     def __repr__(self) -> str:
-        return f"{type(self.value).__name__} object"
+        return self.shown
 
 
 class Signature(NamedTuple):
     structure: Any
-    leaves: tuple[Hashable, ...]
+    leaves: tuple[Hashable, ...]  # a Spec, (type, value), or Identity
 
 
 class Function:
@@ -92,66 +103,116 @@ class Function:
         self._cache: OrderedDict[Signature, Traced] = OrderedDict()
         self._created = False
         self._lock = threading.RLock()
-        self._methods: weakref.WeakKeyDictionary[Any, Function] = weakref.WeakKeyDictionary()
+        self._methods: IdentityMap[Function] = IdentityMap()
         try:
-            self._parameters: Any = inspect.signature(fn)
+            self._parameters: inspect.Signature | None = inspect.signature(fn)
         except (TypeError, ValueError):
             self._parameters = None
+        self._plain = _count_if_plain(self._parameters)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: every instance has traces of its own, dropped with it."""
         if instance is None:
             return self
-        if instance not in self._methods:
-            bound = functools.partial(_call_weakly, self.python_function, weakref.ref(instance))
-            functools.update_wrapper(bound, self.python_function)
-            self._methods[instance] = Function(bound, name=self.name, input_signature=self.input_signature)
-        return self._methods[instance]
+        with self._lock:
+            method = self._methods.get(instance)
+            if method is None:
+                bound = functools.partial(_call_weakly, self.python_function, weakref.ref(instance))
+                functools.update_wrapper(bound, self.python_function)
+                if self._parameters is not None:
+                    _, *rest = self._parameters.parameters.values()
+                    bound.__signature__ = self._parameters.replace(parameters=rest)  # type: ignore[attr-defined]
+                method = type(self)(bound, name=self.name, input_signature=self.input_signature)
+                self._methods[instance] = method
+        return method
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if current() is not EAGER:
-            return self.python_function(*args, **kwargs)  # part of what is being traced
-        if self.input_signature is not None:
-            args = self._bind_signature(args, kwargs)
-            kwargs = {}
+        here = current()
+        if here is not EAGER:  # part of what is being traced or recorded
+            if self.input_signature is not None and isinstance(here, Trace):
+                args, kwargs = self._arguments(args, kwargs)
+            return self.python_function(*args, **kwargs)
+        args, kwargs = self._arguments(args, kwargs)
         flat, structure = tree.flatten((args, kwargs))
-        keys, inputs = self._read_arguments(flat)
-        traced = self._traced(Signature(structure, keys), flat, structure)
-        outs = run_program(traced.program, inputs)
-        leaves = [o.value if isinstance(o, Static) else outs[o] for o in traced.outputs]
-        return tree.unflatten(traced.structure, leaves)
-
-    def _read_arguments(self, flat: list[Any]) -> tuple[tuple[Hashable, ...], list[Tensor]]:
-        keys: list[Hashable] = []
-        inputs: list[Tensor] = []
         for leaf in flat:
-            kind = type(leaf)
-            if kind is Tensor:
-                inputs.append(leaf)
-                keys.append(leaf.spec)
-            elif isinstance(leaf, (np.ndarray, np.generic)):
-                inputs.append(concrete(as_array(leaf)))
-                keys.append(inputs[-1].spec)
-            else:
-                keys.append((kind, _hashable(leaf)))
-        return tuple(keys), inputs
+            if type(leaf) is GraphTensor:
+                with leaf.graph.as_default():
+                    return self.python_function(*args, **kwargs)
+        leaves, inputs = _read_arguments(flat)
+        traced = self._traced(Signature(structure, leaves), flat)
+        outs = run_program(traced.program, inputs)
+        returned = [o.value if isinstance(o, Static) else outs[o] for o in traced.outputs]
+        return tree.unflatten(traced.structure, returned)
 
-    def _traced(self, signature: Signature, flat: list[Any], structure: Any) -> Traced:
+    def program(self, *args: Any, **kwargs: Any) -> Program:
+        """The Program that these arguments would run, traced if it was not yet."""
+        flat, structure = tree.flatten(self._arguments(args, kwargs))
+        leaves, _ = _read_arguments(flat)
+        return self._traced(Signature(structure, leaves), flat).program
+
+    def clear(self) -> None:
+        """Let go of every trace. Variables that it created stay."""
+        self._cache.clear()
+
+    def __repr__(self) -> str:
+        return f"<function {self.name}: {len(self._cache)} traces>"
+
+    # -- arguments ---------------------------------------------------------------------------------------------------------
+
+    def _arguments(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Arguments in one form, so that ``f(x)``, ``f(x, 1)`` and ``f(x, n=1)`` are one signature if ``n=1`` is the default."""
+        if self._parameters is not None and (kwargs or len(args) != self._plain):
+            try:
+                bound = self._parameters.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{self.name}(): {error}") from None
+            if self.input_signature is None:
+                bound.apply_defaults()
+            args, kwargs = bound.args, bound.kwargs
+        if self.input_signature is None:
+            return args, kwargs
+        values = (*args, *kwargs.values())
+        if len(values) != len(self.input_signature):
+            raise TypeError(f"{self.name} has {len(self.input_signature)} specs in its input_signature, got {len(values)}.")
+        names = [*self._parameters.parameters] if self._parameters else [str(i) for i in range(len(values))]
+        conformed = [
+            _conform(f"{self.name}: argument {n}", v, s)
+            for n, v, s in zip(names, values, self.input_signature, strict=False)
+        ]
+        return tuple(conformed[: len(args)]), dict(zip(kwargs, conformed[len(args) :], strict=True))
+
+    # -- traces ------------------------------------------------------------------------------------------------------------
+
+    def _traced(self, signature: Signature, flat: list[Any]) -> Traced:
         traced = self._cache.get(signature)
         if traced is not None:
+            self._touch(signature)
             return traced
         with self._lock:
             traced = self._cache.get(signature)
             if traced is None:
                 self._note_retrace(signature)
-                traced = self._trace(signature, flat, structure)
-                self._cache[signature] = traced
-                if len(self._cache) > config.MAX_TRACES.value:
-                    _, dropped = self._cache.popitem(last=False)
-                    sessions.current().forget(dropped.program)
+                traced = self._trace(signature, flat)
+                self._cache[self._forgotten_with_its_objects(signature)] = traced
+                while len(self._cache) > config.MAX_TRACES.value:
+                    self._cache.popitem(last=False)
             return traced
 
-    def _trace(self, signature: Signature, flat: list[Any], structure: Any) -> Traced:
+    def _touch(self, signature: Signature) -> None:
+        """Make it the most recently used."""
+        if len(self._cache) > 1:
+            try:
+                self._cache.move_to_end(signature)
+            except KeyError:  # another thread has just let go of it
+                pass
+
+    def _forgotten_with_its_objects(self, signature: Signature) -> Signature:
+        """An equal signature whose trace goes when one of the objects in it does."""
+        let_go = functools.partial(_let_go, weakref.ref(self))
+        keys = [Identity(k.ref(), let_go) if isinstance(k, Identity) else k for k in signature.leaves]
+        return Signature(signature.structure, tuple(keys))
+
+    def _trace(self, signature: Signature, flat: list[Any]) -> Traced:
         positions = [i for i, key in enumerate(signature.leaves) if isinstance(key, Spec)]
         specs: list[Spec] = [signature.leaves[i] for i in positions]  # type: ignore[misc]
 
@@ -159,29 +220,29 @@ class Function:
             leaves = list(flat)
             for i, x in zip(positions, inputs, strict=True):
                 leaves[i] = x
-            args, kwargs = tree.unflatten(structure, leaves)
+            args, kwargs = tree.unflatten(signature.structure, leaves)
             return self.python_function(*args, **kwargs)
 
         self.traces += 1
         traced = trace(call, specs, self.name)
-        if traced.trace.created:
-            if self._created:
-                first = traced.trace.created[0]
-                raise RetraceError(
-                    explain(
-                        f"function {self.name!r} created variable {first.name!r} (at {first.line}) in a later trace.",
-                        why="A function may create variables in its first trace only; usually an optimizer, layer or "
-                        "metric is made, or used for the first time, inside it, and the call's arguments changed.",
-                        fix="make the variables outside:   opt = keras.optimizers.Adam(); opt.build(variables)",
-                    )
+        if traced.created and self._created:
+            first = traced.created[0]
+            raise RetraceError(
+                explain(
+                    f"function {self.name!r} created variable {first.name!r} (at {first.line}) in a later trace.",
+                    why="A function may create variables in its first trace only; usually an optimizer, layer or "
+                    "metric is made, or used for the first time, inside it, and the call's arguments changed.",
+                    fix="make the variables outside:   opt = keras.optimizers.Adam(); opt.build(variables)",
                 )
-            self._created = True
-        return traced
+            )
+        self._created = self._created or bool(traced.created)
+        return traced._replace(created=())
 
     def _note_retrace(self, signature: Signature) -> None:
-        if not self._cache:
+        others = list(self._cache)
+        if not others:
             return
-        nearest, differing = _nearest(signature, list(self._cache))
+        nearest, differing = _nearest(signature, others)
         if differing is None:
             found = Retrace("the structure of the arguments", str(nearest.structure), str(signature.structure), user_line())
         else:
@@ -200,52 +261,15 @@ class Function:
         name = names[int(first)] if positional and int(first) < len(names) else first.strip("'")
         return f"argument {name}{rest}"
 
-    def _bind_signature(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        assert self.input_signature is not None
-        bound = self._parameters.bind(*args, **kwargs)
-        values = tuple(bound.arguments.values())
-        if len(values) != len(self.input_signature):
-            raise TypeError(f"{self.name} has {len(self.input_signature)} specs in its input_signature, got {len(values)}.")
-        return tuple(self._conform(v, s, i) for i, (v, s) in enumerate(zip(values, self.input_signature, strict=True)))
-
-    def _conform(self, value: Any, wanted: Any, position: int) -> Any:
-        """``value`` as the tensor that ``wanted`` promises. Raises ShapeError or DTypeError if it is not."""
-        tensor = as_tensor(value, wanted.dtype) if not hasattr(value, "dtype") else as_tensor(value)
-        name = f"{self.name}: argument {position}"
-        if str(np.dtype(tensor.dtype)) != str(np.dtype(as_tensor(0, wanted.dtype).dtype)):
-            raise DTypeError(f"{name} is {tensor.dtype.name}, its input_signature says {wanted.dtype}.")
-        shape = wanted.shape
-        if shape is not None and (
-            len(shape) != tensor.ndim or any(d is not None and d != n for d, n in zip(shape, tensor.shape, strict=True))
-        ):
-            raise ShapeError(f"{name} has shape {tensor.shape}, its input_signature says {tuple(shape)}.")
-        return tensor
-
-    def program(self, *args: Any, **kwargs: Any) -> Program:
-        """The Program that these arguments would run, traced if it was not yet."""
-        flat, structure = tree.flatten((args, kwargs))
-        keys, _ = self._read_arguments(flat)
-        return self._traced(Signature(structure, keys), flat, structure).program
-
-    def clear(self) -> None:
-        """Let go of every trace. Variables that it created stay."""
-        self._cache.clear()
-
-    def __repr__(self) -> str:
-        return f"<function {self.name}: {len(self._cache)} traces>"
-
 
 def run_program(program: Program, inputs: list[Tensor]) -> list[Tensor]:
     """Run ``program`` in the current session; tapes that are recording see one ``call``."""
-    session = sessions.current()
-    recording = bool(tape.active.get())
-    read = [session.read(v) for v in program.reads] if recording else []
-    outs = [concrete(a) for a in session.execute(program, [t.array for t in inputs])]
-    if recording:
+    arrays, read = sessions.current().execute_and_tell(program, [t.array for t in inputs])
+    outs = [concrete(a) for a in arrays]
+    if tape.active.get():
         for variable, value in zip(program.reads, read, strict=True):
             tape.note_read(variable, value)
-        pure = Program(program.params, program.outputs, name=program.name)
-        tape.record(CALL, (*inputs, *read), {"program": pure}, tuple(outs))
+        tape.record(CALL, (*inputs, *read), {"program": program.closed}, tuple(outs))
     return outs
 
 
@@ -264,27 +288,103 @@ def function(fn: Callable[..., Any] | None = None, **options: Any) -> Any:
     return Function(fn, **options)
 
 
-def _hashable(leaf: Any) -> Hashable:
-    variable = variable_of(leaf)
-    if variable is not None:
+def _count_if_plain(parameters: inspect.Signature | None) -> int | None:
+    """How many arguments there are, if all of them can be given by position; else None."""
+    if parameters is None:
+        return None
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    plain = all(p.kind in by_position for p in parameters.parameters.values())
+    return len(parameters.parameters) if plain else None
+
+
+def _read_arguments(flat: list[Any]) -> tuple[tuple[Hashable, ...], list[Tensor]]:
+    """What the leaves are in a signature, and those that are inputs of the Program."""
+    keys: list[Hashable] = []
+    inputs: list[Tensor] = []
+    for leaf in flat:
+        if type(leaf) is Tensor:
+            if leaf.is_symbolic:
+                raise leaked(leaf)
+            inputs.append(leaf)
+            keys.append(leaf.spec)
+        elif isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind in "biufcV":
+            inputs.append(concrete(as_array(leaf)))
+            keys.append(inputs[-1].spec)
+        else:
+            keys.append(_key(leaf))
+    return tuple(keys), inputs
+
+
+def _key(leaf: Any) -> Hashable:
+    """Plain values by type and value; what is compared by identity, or cannot be hashed, by identity."""
+    kind = type(leaf)
+    if kind in (bool, int, str, bytes):
+        return kind, leaf
+    if kind in (float, complex):
+        return kind, repr(leaf)  # -0.0 is not 0.0 here, and nan is nan
+    if variable_of(leaf) is not None or kind.__hash__ is object.__hash__:
         return Identity(leaf)
     try:
         hash(leaf)
     except TypeError:
         return Identity(leaf)
-    return leaf
+    return kind, leaf
+
+
+def _let_go(function: Callable[[], Function | None], dead: Any) -> None:
+    """Drop the traces whose signature names an object that is no more."""
+    alive = function()
+    if alive is not None:
+        for signature in list(alive._cache):
+            if any(isinstance(k, Identity) and k.ref is dead for k in signature.leaves):
+                alive._cache.pop(signature, None)
+
+
+def _conform(name: str, value: Any, wanted: Any) -> Any:
+    """``value`` as the tensors that ``wanted`` promises. Raises ShapeError or DTypeError if it is not."""
+    if isinstance(wanted, dict):
+        return {k: _conform(f"{name}[{k!r}]", value[k], w) for k, w in wanted.items()}
+    if not hasattr(wanted, "dtype"):
+        if len(value) != len(wanted):
+            raise TypeError(f"{name} has {len(value)} parts, its input_signature says {len(wanted)}.")
+        parts = [_conform(f"{name}[{i}]", v, w) for i, (v, w) in enumerate(zip(value, wanted, strict=True))]
+        return type(wanted)(parts)
+    tensor, dtype = as_tensor(value), dtypes.as_dtype(wanted.dtype)
+    if tensor.dtype != dtype:
+        exact = None if isinstance(value, Operators) else cast_exactly(tensor.array, dtype)
+        if exact is None:
+            raise DTypeError(
+                explain(
+                    f"{name} is {tensor.dtype.name}, its input_signature says {dtype.name}.",
+                    why="Tensors keep their dtype, and a cast that would change numbers is refused.",
+                    fix=f"hb.cast(x, {dtype.name!r})",
+                )
+            )
+        tensor = concrete(exact)
+    shape = wanted.shape
+    if shape is not None and (
+        len(shape) != tensor.ndim or any(d is not None and d != n for d, n in zip(shape, tensor.shape, strict=True))
+    ):
+        raise ShapeError(explain(f"{name} has shape {tensor.shape}, its input_signature says {tuple(shape)}."))
+    return tensor
 
 
 def _show(key: Hashable) -> str:
-    return str(key) if isinstance(key, Spec) else f"{key[1]!r}" if isinstance(key, tuple) else repr(key)
+    if isinstance(key, Spec) or not isinstance(key, tuple):
+        return str(key)
+    kind, value = key
+    return value if kind in (float, complex) else repr(value)
 
 
 def _nearest(signature: Signature, others: list[Signature]) -> tuple[Signature, int | None]:
     """The earlier signature with the fewest differences, and the first leaf that differs (None: the structure does)."""
+
+    def differences(s: Signature) -> list[int]:
+        return [i for i, (a, b) in enumerate(zip(s.leaves, signature.leaves, strict=True)) if a != b]
+
     same = [s for s in others if s.structure == signature.structure]
     if not same:
         return others[-1], None
-    differences = lambda s: [i for i, (a, b) in enumerate(zip(s.leaves, signature.leaves, strict=True)) if a != b]  # noqa: E731
     best = min(same, key=lambda s: len(differences(s)))
     return best, differences(best)[0]
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from hornbeam import config
 from hornbeam.base.spec import Spec
+from hornbeam.base.weak import IdentityMap
 from hornbeam.engines import engine as engines
 from hornbeam.engines import reference  # noqa: F401  (registers itself)
 from hornbeam.errors import (
@@ -28,16 +30,18 @@ from hornbeam.errors import (
     explain,
     user_line,
 )
+from hornbeam.ir.check import check
 from hornbeam.ir.node import make, param, results
 from hornbeam.ir.primitive import Primitive
 from hornbeam.ir.program import Program
 from hornbeam.runtime.state import State
 from hornbeam.runtime.tensor import Tensor, as_array, concrete
 
-_current: ContextVar[Session | None] = ContextVar("hornbeam_session", default=None)
+_entered: ContextVar[tuple[Session, ...]] = ContextVar("hornbeam_sessions", default=())
 _default: list[Session] = []
 _default_lock = threading.Lock()
-_numbers = itertools.count()
+_moment = threading.Lock()  # held while values are fetched or stored together, never while anything is computed
+_numbers = itertools.count(1)
 
 MAX_OPERATIONS = 4096  # eager executables kept: primitives times shapes
 
@@ -93,8 +97,7 @@ class Session:
         strict: bool = False,
         name: str | None = None,
     ) -> None:
-        number = next(_numbers)
-        self.name = name or ("default" if number == 0 else f"session_{number}")
+        self.name = name or f"session_{next(_numbers)}"
         self.graph = graph
         self.engine = engines.find(engine or config.ENGINE.value)
         self.options = engines.Options(threads)
@@ -104,10 +107,11 @@ class Session:
         self.opened_at = user_line()
         self.closed_at: str | None = None
         self.runs = 0
-        self._executables: dict[Program, Any] = {}
+        self._executables: IdentityMap[Any] = IdentityMap()  # by Program: an executable lives as long as one that uses it
+        self._by_structure: WeakValueDictionary[Any, Any] = WeakValueDictionary()
         self._operations: OrderedDict[Any, Any] = OrderedDict()
-        self._lock = threading.RLock()
-        self._tokens: list[tuple[Token[Any], Any]] = []
+        self._writing = threading.RLock()  # held through a run that writes
+        self._graph_block: Any = None  # the graph's own `with` block, while this session is in one
 
     # -- being current ----------------------------------------------------------------------------------------------------
 
@@ -115,40 +119,47 @@ class Session:
     def as_default(self) -> Iterator[Session]:
         """Within the block this session is the current one. It stays open afterwards."""
         self._check_open()
-        token = _current.set(self)
+        _entered.set((*_entered.get(), self))
         try:
             yield self
         finally:
-            _current.reset(token)
+            _leave(self)
 
     def __enter__(self) -> Session:
         """Make it current (and its graph the default graph) until the block ends, then close it."""
         self._check_open()
-        if self._tokens:
-            raise SessionError(f"{self!r} is entered already: a session's `with` block cannot be nested in itself.")
-        entered = self.graph.as_default() if self.graph is not None else None
-        if entered is not None:
-            entered.__enter__()
-        self._tokens.append((_current.set(self), entered))
+        if self._graph_block is not None:
+            raise SessionError(
+                explain(
+                    f"session {self.name!r} is entered already; its `with` block is not re-entrant.",
+                    why="Leaving the inner block would close it under the outer one.",
+                    fix="with sess.as_default():   # for the inner block; it does not close",
+                )
+            )
+        self._graph_block = nullcontext() if self.graph is None else self.graph.as_default()
+        self._graph_block.__enter__()
+        _entered.set((*_entered.get(), self))
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        token, entered = self._tokens.pop()
-        _current.reset(token)
-        if entered is not None:
-            entered.__exit__(*exc)
+        block, self._graph_block = self._graph_block, None
+        _leave(self)
+        block.__exit__(*exc)
         self.close()
 
     def close(self) -> None:
         """Give back its state, executables and everything they hold. Closing twice does nothing."""
-        if self.closed_at is None:
-            with self._lock:
-                self.closed_at = user_line() or "unknown"
-                self.state.clear()
+        with self._writing:  # a run that writes ends first
+            if self.closed_at is None:
+                with _moment:
+                    self.closed_at = user_line() or "unknown"
+                    self.state.clear()
                 self._executables.clear()
+                self._by_structure.clear()
                 self._operations.clear()
-        if _default and _default[0] is self:
-            _default.clear()
+        with _default_lock:
+            if _default and _default[0] is self:
+                _default.clear()
 
     @property
     def closed(self) -> bool:
@@ -176,19 +187,57 @@ class Session:
 
     def read(self, variable: Any) -> Tensor:
         """The value of ``variable`` here. Raises UninitializedVariableError or SessionClosedError if there is none."""
+        return self.read_all([variable])[0]
+
+    def read_all(self, variables: Iterable[Any]) -> list[Tensor]:
+        """The values that ``variables`` have at one moment; no run's updates are seen in part."""
         self._check_open()
-        holder = self._holder(variable)
-        if variable not in holder.state:
-            if variable.first_value is None:
-                raise UninitializedVariableError(uninitialized([variable], self))
-            holder.write(variable, concrete(as_array(variable.first_value(holder))))
-        return holder.state[variable]
+        held = [(self._holder(v), v) for v in variables]
+        try:
+            with _moment:
+                return [holder.state[v] for holder, v in held]
+        except KeyError:
+            self._initialize(held)
+        with _moment:
+            return [holder.state[v] for holder, v in held]
+
+    def _initialize(self, held: Sequence[tuple[Session, Any]]) -> None:
+        """Give those variables without a value that make their own their first one."""
+        missing = [v for holder, v in held if v not in holder.state and v.first_value is None]
+        if missing:
+            for holder, _ in held:
+                holder._check_open()
+            raise UninitializedVariableError(uninitialized(missing, self))
+        for holder, v in held:
+            with holder._writing:
+                if v not in holder.state:
+                    holder.write(v, concrete(as_array(v.first_value(holder))))
 
     def write(self, variable: Any, value: Tensor) -> None:
+        """Give ``variable`` a value here. Waits for runs that write."""
+        with self.writing([variable]):
+            self._store([(variable, value)])
+
+    @contextmanager
+    def writing(self, variables: Iterable[Any]) -> Iterator[None]:
+        """Within the block no other thread writes to the sessions that hold ``variables``."""
         self._check_open()
-        holder = self._holder(variable)
-        with holder._lock:
-            holder.state[variable] = value
+        locks = {id(holder): holder._writing for holder in map(self._holder, variables)}
+        with ExitStack() as stack:
+            for _, lock in sorted(locks.items()):  # in one order everywhere, so that nobody waits in a circle
+                stack.enter_context(lock)
+            yield
+
+    def _store(self, values: Sequence[tuple[Any, Tensor]]) -> None:
+        """Store all of ``values`` at one moment."""
+        by_holder: dict[Session, list[tuple[Any, Tensor]]] = {}
+        for variable, value in values:
+            by_holder.setdefault(self._holder(variable), []).append((variable, value))
+        with _moment:
+            for holder in by_holder:
+                holder._check_open()
+            for holder, pairs in by_holder.items():
+                holder.state.update(pairs)
 
     def is_initialized(self, variable: Any) -> bool:
         holder = self._holder(variable)
@@ -201,50 +250,52 @@ class Session:
 
         A run that fails changes nothing. Runs without updates may overlap; others wait for each other.
         """
+        return self.execute_and_tell(program, inputs)[0]
+
+    def execute_and_tell(
+        self, program: Program, inputs: Sequence[np.ndarray]
+    ) -> tuple[list[np.ndarray], list[Tensor]]:
+        """``execute``, and the state that the run has seen (in the order of ``program.reads``), for tapes."""
         self._check_open()
         executable = self.executable(program)
-        if not program.updates:
-            return self._run(program, executable, inputs)
-        holders = sorted({id(h): h for h in map(self._holder, program.updates)}.values(), key=id)
-        for h in holders:
-            h._lock.acquire()
-        try:
-            results = self._run(program, executable, inputs)
-            outputs, values = results[: len(program.outputs)], results[len(program.outputs) :]
-            stored = [(self._holder(v), v, concrete(a)) for v, a in zip(program.updates, values, strict=True)]
-            for holder, variable, value in stored:
-                holder.state[variable] = value
-            return outputs
-        finally:
-            for h in reversed(holders):
-                h._lock.release()
-
-    def _run(self, program: Program, executable: Any, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        missing = [v for v in program.reads if not self.is_initialized(v)]
-        if missing:
-            raise UninitializedVariableError(uninitialized(missing, self))
-        arguments = [*inputs, *(self.read(v).array for v in program.reads)]
         self.runs += 1
-        return executable.run(arguments)
+        if not program.updates:
+            read = self.read_all(program.reads) if program.reads else []
+            return executable.run([*inputs, *(t.array for t in read)]), read
+        with self.writing(program.updates):
+            read = self.read_all(program.reads)
+            results = executable.run([*inputs, *(t.array for t in read)])
+            outputs, values = results[: len(program.outputs)], results[len(program.outputs) :]
+            self._store(list(zip(program.updates, map(concrete, values), strict=True)))
+            return outputs, read
 
     def executable(self, program: Program) -> Any:
-        """What this session's engine made of ``program``; compiled on first use and kept until the session closes."""
+        """What this session's engine made of ``program`` or of an equal one, compiled on first use.
+
+        It is kept as long as such a program lives and the session is open.
+        """
         found = self._executables.get(program)
         if found is None:
-            found = self._executables[program] = self.engine.compile(program, self.options)
+            found = self._by_structure.get(program.key)
+            if found is None:
+                found = self._by_structure[program.key] = self._compile(program)
+            self._executables[program] = found
         return found
 
-    def forget(self, program: Program) -> None:
-        """Let go of what was compiled for ``program``."""
-        self._executables.pop(program, None)
+    def _compile(self, program: Program) -> Any:
+        if config.CHECK.value:
+            check(program)
+        return self.engine.compile(program, self.options)
 
     def execute_op(self, primitive: Primitive, arrays: Sequence[np.ndarray], attrs: dict[str, Any]) -> list[np.ndarray]:
         """Run one primitive: a Program of one node, kept by (primitive, specs, attributes)."""
         self._check_open()
-        key = (primitive, tuple((a.shape, a.dtype) for a in arrays), tuple(attrs.items()))
+        key = (primitive, tuple([(a.shape, a.dtype) for a in arrays]), tuple(attrs.items()))
         executable = self._operations.get(key)
         if executable is None:
-            executable = self.engine.compile(_one_node(primitive, arrays, attrs), self.options)
+            executable = self._compile(_one_node(primitive, arrays, attrs))
+            if any(map(callable, attrs.values())):
+                return executable.run(arrays)  # a user's function, mostly a new one each time: not to be kept
             self._operations[key] = executable
             if len(self._operations) > MAX_OPERATIONS:
                 self._operations.popitem(last=False)
@@ -302,14 +353,14 @@ def uninitialized(variables: Sequence[Any], session: Session) -> str:
 
 def current() -> Session:
     """The session that computes here: the innermost one entered in this thread or task, else the default one."""
-    session = _current.get()
-    if session is not None:
-        return session
-    return default()
+    entered = _entered.get()
+    return entered[-1] if entered else default()
 
 
 def default() -> Session:
     """The session that exists without being made. Closing it makes room for a new one."""
+    if _default:
+        return _default[0]
     with _default_lock:
         if not _default:
             _default.append(Session(name="default"))
@@ -318,5 +369,14 @@ def default() -> Session:
 
 def entered() -> Session | None:
     """The innermost session entered in this thread or task; None if there is none (``tf.get_default_session``)."""
-    return _current.get()
+    entered = _entered.get()
+    return entered[-1] if entered else None
+
+
+def _leave(session: Session) -> None:
+    """No longer current, whatever was entered since: blocks of generators and tasks may end in any order."""
+    entered = list(_entered.get())
+    if session in entered:
+        del entered[len(entered) - 1 - entered[::-1].index(session)]
+        _entered.set(tuple(entered))
 

@@ -11,10 +11,11 @@ import numpy as np
 from hornbeam.base import dtypes
 from hornbeam.base.dtypes import DType
 from hornbeam.base.spec import Shape, Spec
-from hornbeam.errors import DTypeError, TracingError, explain
+from hornbeam.errors import DTypeError, ShapeError, TracingError, explain
 from hornbeam.ir.bind import constant
-from hornbeam.ir.node import Node, topological
-from hornbeam.ir.operators import Operators
+from hornbeam.ir.node import Node, make, topological
+from hornbeam.ir.operators import Operators, operand_dtype
+from hornbeam.ir.primitives.movement import CONCAT, CONSTANT, Literal
 from hornbeam.ir.program import Program, evaluate
 
 
@@ -45,7 +46,7 @@ class Tensor(Operators):
     def node(self) -> Node:
         """The Node of a symbolic tensor; a concrete one as a constant."""
         if self._node is None:
-            return constant(self.array)
+            self._node = make(CONSTANT, (), {"value": Literal(self.array)})
         return self._node
 
     @property
@@ -70,7 +71,9 @@ class Tensor(Operators):
         return np.array(array) if copy else array
 
     def __dlpack__(self, **options: Any) -> Any:
-        return np.array(self.array).__dlpack__(**options)  # DLPack has no read-only flag, so what leaves is a copy
+        if options.get("copy") is False:
+            raise BufferError("a tensor is immutable and not every consumer of DLPack keeps to that; ask for copy=None.")
+        return np.array(self.array).__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
         return self.array.__dlpack_device__()
@@ -95,13 +98,13 @@ class Tensor(Operators):
         return bool(static_value(self))
 
     def __int__(self) -> int:
-        return int(static_value(self))
+        return int(static_value(self).item())
 
     def __float__(self) -> float:
-        return float(static_value(self))
+        return float(static_value(self).item())
 
     def __complex__(self) -> complex:
-        return complex(static_value(self))
+        return complex(static_value(self).item())
 
     def __index__(self) -> int:
         return operator.index(static_value(self)[()])
@@ -113,7 +116,7 @@ class Tensor(Operators):
         return self  # immutable
 
     def __reduce__(self) -> Any:
-        return Tensor, (self.array,)
+        return concrete, (self.array,)
 
     def __repr__(self) -> str:
         if self.is_symbolic:
@@ -127,6 +130,14 @@ def concrete(array: Any) -> Tensor:
     if array.flags.writeable:
         array.flags.writeable = False
     return Tensor(array)
+
+
+def from_dlpack(x: Any) -> Tensor:
+    """A tensor with a copy of what ``x`` exports by DLPack (an array of PyTorch, JAX, CuPy on the host …).
+
+    Raises DTypeError for a dtype that is not one of ours, BufferError for memory that NumPy cannot reach.
+    """
+    return constant(as_array(np.from_dlpack(x)))
 
 
 def static_value(x: Any) -> np.ndarray:
@@ -157,10 +168,18 @@ def as_tensor(x: Any, dtype: Any = None) -> Any:
     variable = getattr(x, "__hornbeam_variable__", None)
     if variable is not None:
         return as_tensor(variable, dtype)
-    if isinstance(x, (list, tuple)) and any(isinstance(e, Operators) or isinstance(e, (list, tuple)) for e in x):
-        if _holds_tensors(x):
-            return _stack([as_tensor(e, dtype) for e in x])
+    if isinstance(x, (list, tuple)) and _holds_tensors(x):
+        return _stack(x, dtype)
     return constant(as_array(x, wanted))
+
+
+def cast_exactly(array: np.ndarray, dtype: DType) -> np.ndarray | None:
+    """``array`` as ``dtype``; None if numbers would change. Floats may be rounded, but not lose their fraction or size."""
+    with np.errstate(all="ignore"):
+        cast = array.astype(dtype)
+        if dtypes.is_inexact(dtype) and (dtypes.is_complex(dtype) or not dtypes.is_complex(array.dtype)):
+            return None if bool((np.isinf(cast) & np.isfinite(array)).any()) else cast
+        return cast if np.array_equal(cast.astype(array.dtype), array) else None
 
 
 def _holds_tensors(x: Any) -> bool:
@@ -169,11 +188,19 @@ def _holds_tensors(x: Any) -> bool:
     return isinstance(x, Operators) or hasattr(x, "__hornbeam_variable__")
 
 
-def _stack(parts: list[Any]) -> Any:
-    from hornbeam.ir.primitives.movement import CONCAT
-
-    dtype = dtypes.result_type(*parts)
-    rows = [p.astype(dtype) for p in parts]
+def _stack(parts: Any, dtype: Any) -> Any:
+    """A list with tensors in it: dtypes meet, Python numbers among them being weak, and shapes must be one."""
+    if dtype is None:
+        dtype = operand_dtype(*(p if isinstance(p, (bool, int, float, complex)) else as_tensor(p) for p in parts))
+    rows = [as_tensor(p, dtype) for p in parts]
+    if len({r.shape for r in rows}) > 1:
+        raise ShapeError(
+            explain(
+                f"a list of tensors of shapes {', '.join(str(r.shape) for r in rows)} is not a tensor.",
+                why="What is stacked must have one shape.",
+                fix="hb.concatenate(list, axis=0)   # joins along an axis that may differ",
+            )
+        )
     return CONCAT(*(r.reshape((1, *r.shape)) for r in rows), axis=0)
 
 
@@ -181,19 +208,20 @@ def as_array(x: Any, dtype: DType | None = None) -> np.ndarray:
     """A new array of ``x``, with the dtypes of ``as_tensor``."""
     if isinstance(x, np.ndarray):
         return np.array(x, dtype=dtype or dtypes.as_dtype(x.dtype))
+    typed = hasattr(x, "dtype") or (isinstance(x, (list, tuple)) and any(hasattr(e, "dtype") for e in x))
     try:
         array = np.array(x)
     except (ValueError, TypeError) as error:
         raise DTypeError(f"{type(x).__name__} cannot become a tensor: {error}") from None
     if array.dtype.kind not in "biufcV":
         raise DTypeError(f"{x!r:.80} cannot become a tensor: its elements are {array.dtype}.")
-    if dtype is None and not hasattr(x, "dtype"):
+    if dtype is None and not typed:
         narrow = {"int64": dtypes.int32, "float64": dtypes.float32, "complex128": dtypes.complex64}
         dtype = narrow.get(array.dtype.name)
         if dtype == dtypes.int32 and array.size and not -(2**31) <= array.min() <= array.max() < 2**31:
             dtype = dtypes.int64
     if dtype is not None and dtypes.is_integer(dtype) and array.dtype.kind in "iu" and array.size:
         info = np.iinfo(dtype)
-        if not hasattr(x, "dtype") and not info.min <= int(array.min()) <= int(array.max()) <= info.max:
+        if not typed and not info.min <= int(array.min()) <= int(array.max()) <= info.max:
             raise DTypeError(f"{x!r:.80} does not fit in {dtype.name} ({info.min} … {info.max}).")
     return array.astype(dtype or dtypes.as_dtype(array.dtype), copy=False)

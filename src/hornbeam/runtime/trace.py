@@ -33,7 +33,7 @@ class Trace:
     reads: variables read before they were assigned here, with their parameter; only outermost traces have them.
     values: variables read or assigned here, with their latest value.
     assigned: variables assigned here.
-    created: variables created while this trace was current.
+    created: variables created while this trace, or one inside it, was current.
     """
 
     def __init__(self, outer: Trace | None = None, *, closed: bool = False) -> None:
@@ -43,8 +43,7 @@ class Trace:
         self.reads: dict[Any, Tensor] = {}
         self.values: dict[Any, Tensor] = {}
         self.assigned: dict[Any, None] = {}
-        self.created: list[Any] = []
-        self.closed = False
+        self.created: list[Any] = [] if outer is None else outer.created
 
     def wrap(self, node: Node) -> Tensor:
         return Tensor(None, node, self)
@@ -70,10 +69,7 @@ class Trace:
         if x.is_symbolic and not self._encloses(x.trace):
             raise leaked(x)
         if not self.takes_operands:
-            # Still the same object, so that tapes know it.
-            if x._node is None:
-                x._node = make(CONSTANT, (), {"value": Literal(x.array)})
-            return x
+            return x  # still the same object, so that tapes know it; its node is a constant
         if id(x) not in self.captures:
             self.captures[id(x)] = (x, self.param(x.spec))
         return self.captures[id(x)][1]
@@ -104,14 +100,18 @@ class Trace:
         self.assigned[variable] = None
         return value
 
+    def update(self, variable: Any, combine: Callable[[Any, Any], Any], value: Any, name: str = "") -> Tensor:
+        """Assign ``combine(held, value)``."""
+        return variable.assign(combine(self.read(variable), as_tensor(value, variable.dtype)))
+
 
 class Traced(NamedTuple):
     """A traced function: its Program, the structure of its outputs, and where each output comes from."""
 
     program: Program
     structure: tree.TreeDef
-    outputs: tuple[Any, ...]  # per leaf: an index into program.outputs, or ("constant", value)
-    trace: Trace
+    outputs: tuple[Any, ...]  # per leaf: an index into program.outputs, or a Static
+    created: tuple[Any, ...]  # variables made meanwhile
 
 
 class Static(NamedTuple):
@@ -136,11 +136,10 @@ def trace(fn: Callable[..., Any], specs: Sequence[Spec], name: str) -> Traced:
             else:
                 outputs.append(len(nodes))
                 nodes.append(here.own(value).node)
-    here.closed = True
     reads = {v: t.node for v, t in here.reads.items()}
     updates = {v: here.values[v].node for v in here.assigned}
     program = Program([i.node for i in inputs], nodes, reads, updates, name)
-    return Traced(program, structure, tuple(outputs), here)
+    return Traced(program, structure, tuple(outputs), tuple(here.created))
 
 
 def as_output(leaf: Any) -> Any:
@@ -200,10 +199,3 @@ class Operands:
         captures, reads = body.trace.captures, body.trace.reads
         nodes = [captures[i][1].node if i in captures else param(t.spec) for i, t in self.captured.items()]
         return [*nodes, *(reads[v].node if v in reads else param(v.spec) for v in self.reads)]
-
-
-def abstractly(fn: Callable[..., Any], *specs: Spec) -> Any:
-    """What ``fn`` returns for symbolic inputs of ``specs``: shapes without numbers."""
-    here = Trace()
-    with interpreting(here):
-        return fn(*(here.param(s) for s in specs))

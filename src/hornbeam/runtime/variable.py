@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +12,13 @@ import numpy as np
 from hornbeam.base import dtypes
 from hornbeam.base.dtypes import DType
 from hornbeam.base.spec import Shape, Spec, as_shape
-from hornbeam.errors import ShapeError, explain, user_line
+from hornbeam.errors import ShapeError, TracingError, explain, user_line
 from hornbeam.ir.bind import current, interpreting
 from hornbeam.ir.operators import Operators
 from hornbeam.runtime import session as sessions
 from hornbeam.runtime.eager import EAGER
 from hornbeam.runtime.graph import recording
-from hornbeam.runtime.tensor import as_tensor
+from hornbeam.runtime.tensor import Tensor, as_tensor
 
 _names = itertools.count()
 
@@ -61,12 +62,20 @@ class Variable(Operators):
             return
         with interpreting(EAGER):
             value = as_tensor(initial_value() if callable(initial_value) else initial_value, dtype)
+            if value.is_symbolic:
+                raise TracingError(
+                    explain(
+                        f"variable {self.name!r} would start from a symbolic {value.spec}, which has no value yet.",
+                        why="A variable made inside a traced function gets its first value once, outside the trace.",
+                        fix="hb.Variable(lambda: hb.zeros(shape))   # or make it before the call",
+                    )
+                )
         self.spec = value.spec
         noted = getattr(current(), "created", None)
         if noted is not None:
             noted.append(self)
         if self.home is not None:
-            self.home.write(self, value)
+            self.home.write(self, Tensor(value.array))  # another object: to tapes, a variable is not what it was made from
 
     @property
     def shape(self) -> Shape:  # type: ignore[override]
@@ -89,7 +98,7 @@ class Variable(Operators):
         """
         if (graph := recording()) is not None:
             return graph.assign(self, value)
-        value = as_tensor(value)
+        value = as_tensor(value, self.dtype)
         if value.shape != self.shape:
             raise ShapeError(
                 explain(
@@ -98,22 +107,15 @@ class Variable(Operators):
                     fix="reshape the value, or make a new variable",
                 )
             )
-        value = value.astype(self.dtype)
         return current().assign(self, value)  # type: ignore[attr-defined]
 
     def assign_add(self, value: Any) -> Any:
-        """Add ``value`` to what it holds; returns the sum."""
-        graph = recording()
-        if graph is not None:
-            return graph.update(self, lambda held, new: held + new, value, "assign_add")
-        return self.assign(self.value() + as_tensor(value, self.dtype))
+        """Add ``value`` to what it holds, undivided by other threads; returns the sum."""
+        return current().update(self, operator.add, value, "assign_add")  # type: ignore[attr-defined]
 
     def assign_sub(self, value: Any) -> Any:
-        """Subtract ``value`` from what it holds; returns the difference."""
-        graph = recording()
-        if graph is not None:
-            return graph.update(self, lambda held, new: held - new, value, "assign_sub")
-        return self.assign(self.value() - as_tensor(value, self.dtype))
+        """Subtract ``value`` from what it holds, undivided by other threads; returns the difference."""
+        return current().update(self, operator.sub, value, "assign_sub")  # type: ignore[attr-defined]
 
     @property
     def initializer(self) -> Any:
@@ -149,7 +151,8 @@ class Variable(Operators):
         return iter(self.value())
 
     def __deepcopy__(self, memo: Any) -> Variable:
-        copied = Variable(self.value(), trainable=self.trainable, name=self.name)
+        with interpreting(EAGER):
+            copied = Variable(self.value(), trainable=self.trainable, name=self.name)
         memo[id(self)] = copied
         return copied
 
