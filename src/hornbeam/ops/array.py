@@ -635,6 +635,14 @@ def scatter_nd(indices: Any, updates: Any, shape: Any) -> Any:
     return out != 0 if bools else out
 
 
+@op
+def scatter_update(x: Any, indices: Any, updates: Any, mode: str = "set") -> Any:
+    """``x`` with ``updates`` written (or combined: add, mul, min, max) at ``indices`` [..., k] of its first k axes."""
+    x = as_tensor(x)
+    at = _counted_from_front(as_tensor(indices), x.shape)
+    return SCATTER(x, at, as_tensor(updates).astype(x.dtype), axis=0, mode=mode)
+
+
 def _counted_from_front(at: Any, dims: tuple[int, ...]) -> Any:
     if not at.ndim or at.dtype in dtypes.UNSIGNED:
         return at

@@ -6,6 +6,7 @@ The policy of eager mode is this file: what is cached, and when tapes hear of it
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -73,3 +74,8 @@ def leaked(x: Tensor) -> TracingError:
 
 EAGER = EagerInterpreter()
 binding.install(EAGER)
+
+
+def eagerly() -> AbstractContextManager[None]:
+    """Within the block operations run at once, also while a function is traced: for first values of variables."""
+    return binding.interpreting(EAGER)

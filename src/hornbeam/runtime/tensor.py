@@ -125,6 +125,11 @@ class Tensor(Operators):
         return f"tensor({text}, {self.dtype.name}, shape={self.shape})"
 
 
+def is_tensor(x: Any) -> bool:
+    """Whether operators work on ``x``: a Tensor, a Variable, or a tensor of a graph."""
+    return isinstance(x, Operators)
+
+
 def concrete(array: Any) -> Tensor:
     """A Tensor owning ``array``, which becomes read-only."""
     if array.flags.writeable:

@@ -199,3 +199,11 @@ class Operands:
         captures, reads = body.trace.captures, body.trace.reads
         nodes = [captures[i][1].node if i in captures else param(t.spec) for i, t in self.captured.items()]
         return [*nodes, *(reads[v].node if v in reads else param(v.spec) for v in self.reads)]
+
+
+def abstractly(fn: Callable[..., Any], *specs: Spec) -> Any:
+    """What ``fn`` returns for symbolic tensors of ``specs``: shapes and dtypes, without running anything."""
+    outer = current()
+    here = Trace(outer if isinstance(outer, Trace) else None)
+    with interpreting(here):
+        return fn(*(here.param(s) for s in specs))

@@ -7,8 +7,7 @@ from typing import Any
 from keras.src.backend.common import KerasVariable
 from keras.src.backend.common.name_scope import name_scope as base_name_scope
 
-from hornbeam.ir.bind import interpreting
-from hornbeam.runtime.eager import EAGER
+from hornbeam.runtime.eager import eagerly
 from hornbeam.runtime.graph import recording
 from hornbeam.runtime.variable import Variable as HornbeamVariable
 from keras_hornbeam.src.ops.core import convert_to_tensor
@@ -31,7 +30,7 @@ class Variable(KerasVariable):
             self._initialize(convert_to_tensor(initializer(self._shape, dtype=self._dtype)))
             return
         # Outside any trace: a first value is made once, not on every run of a traced function.
-        with interpreting(EAGER):
+        with eagerly():
             value = convert_to_tensor(initializer(self._shape, dtype=self._dtype))
         self._initialize(value)
 

@@ -16,14 +16,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from hornbeam.base.spec import Shape, Spec
-from hornbeam.engines.native.affine import VIEWS, splits
+from hornbeam.engines.native.affine import VIEWS, Form, Index, identity, offset, splits, through
 from hornbeam.engines.native.llvm import SUPPORTED
 from hornbeam.ir.node import PARAM, Node
-from hornbeam.ir.primitives.movement import CONCAT, CONSTANT, IOTA, PAD, PICK
+from hornbeam.ir.primitives.movement import CONCAT, CONSTANT, IOTA, PAD, PICK, RESHAPE
 from hornbeam.ir.primitives.reduce import REDUCE_AND, REDUCE_MAX, REDUCE_MIN, REDUCE_OR, PROD, SUM
 from hornbeam.ir.program import Program
 
 REDUCTIONS = frozenset((SUM, PROD, REDUCE_MAX, REDUCE_MIN, REDUCE_AND, REDUCE_OR))
+MAX_ROOTS = 24  # nodes computed by one kernel: beyond that registers and pointers spill
 MAX_SCRATCH = 64 * 1024  # bytes of row values that a cluster may keep between its passes over a row
 
 
@@ -138,7 +139,21 @@ class Fusion:
             return True
         if kind == "pick":
             return False
-        return user.primitive.name == "reshape" and splits(user) and bool(self._readers(user) or user in self.memory)
+        if kind == "row" and sum(d != 1 for d in self.cluster_of[user].inner) > 1 and self._has_views(node):
+            return True  # the order of a sum is that of memory, whatever it is fused with
+        return user.primitive is RESHAPE and splits(user) and bool(self._readers(user) or user in self.memory)
+
+    def _has_views(self, node: Node) -> bool:
+        stack, seen = [node], set()
+        while stack:
+            n = stack.pop()
+            if n in seen or n.primitive in (PARAM, CONSTANT, PICK) or n in self.memory:
+                continue
+            seen.add(n)
+            if n.primitive in VIEWS and n.args[0].spec.size > 1:
+                return True
+            stack.extend(n.args)
+        return False
 
     def _repeats(self, node: Node, home: Cluster) -> bool:
         """Whether melting would compute ``node`` many times over: it is broadcast along leading axes."""
@@ -166,31 +181,250 @@ class Fusion:
             cluster = Cluster(kind, node, shape)
         self.cluster_of[node] = cluster
 
+    # -- looking through what melts -----------------------------------------------------------------------------------------------
+
+    def in_memory(self, node: Node) -> bool:
+        """Whether ``node`` can be read from a buffer: it has one, or it is a reshape of one that does."""
+        if node in self.memory or node.primitive is PARAM or node.primitive is PICK:
+            return True
+        if node.primitive is CONSTANT:
+            return node.spec.size > 1
+        return node.primitive is RESHAPE and self.in_memory(node.args[0])
+
+    def base(self, node: Node) -> Node:
+        """The node whose buffer holds ``node``, which is in memory."""
+        while node.primitive is RESHAPE and node not in self.memory:
+            node = node.args[0]
+        return node
+
+    def below(self, node: Node, index: Index, rank: int) -> list[tuple[Node, Index]]:
+        """What one iteration needs to compute ``node`` at ``index``: its arguments and where."""
+        if node.primitive in VIEWS:
+            inner = through(node, index, rank)
+            assert inner is not None, f"{node!r} should have found its argument in memory"
+            return [(node.args[0], inner)]
+        return [(a, broadcast_index(a.shape, index, rank)) for a in node.args]
+
+    def sources(self, root: Node) -> set[Node]:
+        """The nodes whose buffers computing ``root`` reads."""
+        found: set[Node] = set()
+        seen: set[Node] = set()
+        stack = list(root.args)
+        while stack:
+            node = stack.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            if self.in_memory(node):
+                base = self.base(node)
+                found.add(base.args[0] if base.primitive is PICK else base)
+            else:
+                stack.extend(node.args)
+        return found
+
     # -- joining clusters ---------------------------------------------------------------------------------------------------------
 
     def _joined(self) -> list[Cluster]:
+        """Clusters with their neighbours joined, in an order in which they can run."""
         clusters = [self.cluster_of[n] for n in self.nodes if n in self.memory]
-        for number, c in enumerate(clusters):
-            c.number = number
-        return clusters
+        graph = Dependencies(self, clusters)
+        for cluster in clusters:
+            if cluster.kind != "loop":
+                continue
+            for other in graph.neighbours(cluster):
+                if self._fits(other, cluster) and graph.independent(other, cluster):
+                    self._join(other, cluster)
+                    graph.merge(other, cluster)
+                    break
+        return graph.ordered()
+
+    def _fits(self, first: Cluster, second: Cluster) -> bool:
+        """Whether ``second`` can run in ``first``'s loops: one space, and elementwise reads of each other's values."""
+        space = common_space(first, second)
+        if space is None or len(first.roots) + len(second.roots) > MAX_ROOTS:
+            return False
+        outer, inner = space
+        size = max((r.spec.dtype.itemsize for r in (*first.roots, *second.roots)), default=4)
+        staged = first.reduces or second.reduces
+        if staged and first.reduces and size * _product(inner) * 2 > MAX_SCRATCH:
+            return False
+        inside = {*first.roots, *second.roots}
+        reads = Reads(self, outer, inner)
+        return all(
+            reads.elementwise(node, form)
+            for root in second.roots
+            for node, form in reads.of(root)
+            if node in inside
+        )
+
+    def _join(self, first: Cluster, second: Cluster) -> None:
+        space = common_space(first, second)
+        assert space is not None
+        first.outer, first.inner = space
+        first.roots += second.roots
+        for node, cluster in self.cluster_of.items():
+            if cluster is second:
+                self.cluster_of[node] = first
+
+    def stored(self, cluster: Cluster) -> list[Node]:
+        """The roots of ``cluster`` that something outside it needs in memory."""
+        results = set(self.program.roots)
+        return [
+            r for r in cluster.roots
+            if r in results or any(self.cluster_of.get(u) is not cluster for u in self._readers(r))
+        ]  # fmt: skip
+
+
+def broadcast_index(shape: Shape, index: Index, rank: int) -> Index:
+    """The index of an operand of ``shape`` that a map broadcasts."""
+    zero = (0,) * (rank + 1)
+    lead = len(index) - len(shape)
+    return tuple(zero if d == 1 else index[lead + i] for i, d in enumerate(shape))
+
+
+def common_space(first: Cluster, second: Cluster) -> tuple[Shape, Shape] | None:
+    """The (outer, inner) over which both can run: equal spaces, or results of the rows of one in the other."""
+    if first.kind != "loop" or second.kind != "loop":
+        return None
+    if first.reduces and second.reduces:
+        return (first.outer, first.inner) if (first.outer, first.inner) == (second.outer, second.inner) else None
+    if first.space == second.space:
+        reducing = first if first.reduces else second
+        return reducing.outer, reducing.inner
+    for rows, other in ((first, second), (second, first)):
+        if rows.reduces and not other.reduces and squeezed(other.space) == squeezed(rows.outer):
+            return rows.outer, rows.inner
+    return None
+
+
+def squeezed(shape: Shape) -> Shape:
+    return tuple(d for d in shape if d != 1)
+
+
+def root_index(shape: Shape, outer: Shape, inner: Shape) -> Index | None:
+    """The index at which a loop over (outer, inner) computes a node of ``shape``; None if it has no place there."""
+    rank = len(outer) + len(inner)
+    if shape == outer + inner:
+        return identity(rank)
+    if squeezed(shape) != squeezed(outer):
+        return None
+    variables = iter(i for i, d in enumerate(outer) if d != 1)
+    zero = (0,) * (rank + 1)
+    forms = []
+    for d in shape:
+        v = next(variables) if d != 1 else None
+        forms.append(zero if v is None else tuple(int(j == v) for j in range(rank)) + (0,))
+    return tuple(forms)
+
+
+class Reads:
+    """What computing a root reads from memory, and at which elements, over the loop variables of (outer, inner)."""
+
+    def __init__(self, fusion: Fusion, outer: Shape, inner: Shape) -> None:
+        self.fusion, self.outer, self.inner = fusion, outer, inner
+        self.rank = len(outer) + len(inner)
+
+    def of(self, root: Node) -> list[tuple[Node, Form]]:
+        found: dict[tuple[Node, Form], None] = {}
+        seen: set[Any] = set()
+        stack: list[tuple[Node, Index]] = []
+        if root.primitive in REDUCTIONS:
+            stack.append((root.args[0], identity(self.rank)))
+        else:
+            index = root_index(root.shape, self.outer, self.inner)
+            assert index is not None
+            stack += self.fusion.below(root, index, self.rank)
+        while stack:
+            node, index = stack.pop()
+            if (id(node), index) in seen:
+                continue
+            seen.add((id(node), index))
+            if self.fusion.in_memory(node):
+                base = self.fusion.base(node)
+                found[(base, offset(index, node.shape, self.rank))] = None
+            else:
+                stack += self.fusion.below(node, index, self.rank)
+        return list(found)
+
+    def elementwise(self, node: Node, form: Form) -> bool:
+        """Whether a read at ``form`` is the element that the same iteration computes of ``node``."""
+        index = root_index(node.shape, self.outer, self.inner)
+        return index is not None and offset(index, node.shape, self.rank) == form
+
+
+class Dependencies:
+    """The graph of clusters: who reads whom, kept up to date while clusters are joined."""
+
+    def __init__(self, fusion: Fusion, clusters: list[Cluster]) -> None:
+        self.fusion = fusion
+        self.inputs: dict[Cluster, dict[Cluster, None]] = {}
+        self.reads: dict[Cluster, set[Node]] = {}
+        for c in clusters:
+            sources = {s for r in c.roots for s in fusion.sources(r)}
+            self.reads[c] = sources
+            self.inputs[c] = dict.fromkeys(fusion.cluster_of[s] for s in sources if s in fusion.memory)
+        self.order = {c: i for i, c in enumerate(clusters)}
+
+    def neighbours(self, cluster: Cluster) -> list[Cluster]:
+        """Clusters that ``cluster`` reads, then those that read what it reads, the latest first."""
+        direct = [c for c in self.inputs[cluster] if c.kind == "loop"]
+        size = _product(cluster.space)
+        big = {s for s in self.reads[cluster] if s.spec.size >= size}
+        siblings = [
+            c for c in self.inputs
+            if c is not cluster and c.kind == "loop" and self.order[c] < self.order[cluster] and not big.isdisjoint(self.reads[c])
+        ]  # fmt: skip
+        return sorted(direct, key=lambda c: -self.order[c]) + sorted(siblings, key=lambda c: -self.order[c])
+
+    def independent(self, first: Cluster, second: Cluster) -> bool:
+        """Whether no way leads from one to the other through a third, so that joining them makes no circle."""
+        for a, b in ((first, second), (second, first)):
+            stack = [c for c in self.inputs[b] if c is not a]
+            seen: set[Cluster] = set()
+            while stack:
+                c = stack.pop()
+                if c is a:
+                    return False
+                if c in seen or self.order[c] < self.order[a]:
+                    continue
+                seen.add(c)
+                stack.extend(self.inputs[c])
+        return True
+
+    def merge(self, first: Cluster, second: Cluster) -> None:
+        self.inputs[first] = {c: None for c in (*self.inputs[first], *self.inputs[second]) if c not in (first, second)}
+        self.reads[first] |= self.reads.pop(second)
+        del self.inputs[second]
+        for c, inputs in self.inputs.items():
+            if second in inputs:
+                self.inputs[c] = {i if i is not second else first: None for i in inputs}
+        # ``first`` now runs as late as what it took in: keep the order a topological one.
+        self._reorder()
+
+    def _reorder(self) -> None:
+        self.order = {c: i for i, c in enumerate(self.ordered())}
+
+    def ordered(self) -> list[Cluster]:
+        done: dict[Cluster, None] = {}
+        stack = [(c, False) for c in reversed(sorted(self.inputs, key=lambda c: self.order[c]))]
+        while stack:
+            c, expanded = stack.pop()
+            if c in done:
+                continue
+            if expanded:
+                done[c] = None
+            else:
+                stack.append((c, True))
+                stack.extend((i, False) for i in reversed(list(self.inputs[c])) if i not in done)
+        return list(done)
+
+
+def _product(shape: Shape) -> int:
+    size = 1
+    for d in shape:
+        size *= d
+    return size
 
 
 def _single(node: Node) -> bool:
     return isinstance(node.spec, Spec)
-
-
-def sources(node: Node, memory: set[Node], inside: Iterable[Node] = ()) -> list[Node]:
-    """The nodes with memory (or leaves) that computing ``node`` reads, not looking into those ``inside``."""
-    found: dict[Node, None] = {}
-    stack: list[Any] = list(node.args)
-    seen: set[Node] = set()
-    while stack:
-        n = stack.pop()
-        if n in seen:
-            continue
-        seen.add(n)
-        if n in memory or n.primitive in (PARAM, CONSTANT):
-            found[n] = None
-        else:
-            stack.extend(n.args)
-    return list(found)

@@ -237,6 +237,22 @@ class Function:
             return self.define(dtype, width, f"icmp ne {kind} {out}, zeroinitializer")
         return Value(out, dtype, width)
 
+    def scatter(self, value: Value, base: str, offsets: Value, mask: Value | None = None) -> None:
+        """Store lanes at a vector of i64 ``offsets`` from ``base``."""
+        width, element = value.width, memory_type(value.dtype)
+        kind, lanes, ref = f"<{width} x {element}>", f"<{width} x i1>", value.ref
+        if value.dtype == dtypes.bool_:
+            ref = self.fresh()
+            self.emit(f"{ref} = zext {value.typed} to {kind}")
+        pointers = self.fresh("p")
+        self.emit(f"{pointers} = getelementptr {element}, ptr {base}, {offsets.typed}")
+        name = f"llvm.masked.scatter.v{width}{_suffix(element)}.v{width}p0"
+        self.module.declare(name, "void", kind, f"<{width} x ptr>", "i32", lanes)
+        where = mask.ref if mask is not None else splat_constant("true", "i1", width)
+        self.emit(
+            f"call void @{name}({kind} {ref}, <{width} x ptr> {pointers}, i32 {value.dtype.itemsize}, {lanes} {where})"
+        )
+
     # -- values -----------------------------------------------------------------------------------------------------------------
 
     def constant(self, value: Any, dtype: DType, width: int = 1) -> Value:

@@ -15,16 +15,12 @@ from keras.src.backend.common.stateless_scope import StatelessScope
 from keras.src.backend.common.symbolic_scope import SymbolicScope
 from keras.src.backend.config import floatx
 
-from hornbeam.base import dtypes
-from hornbeam.base.spec import Spec
+from hornbeam.base.spec import spec
 from hornbeam.errors import DTypeError
-from hornbeam.ir.bind import current, interpreting
-from hornbeam.ir.operators import Operators
-from hornbeam.ir.primitives.index import DYNAMIC_SLICE, DYNAMIC_UPDATE_SLICE, SCATTER
-from hornbeam.ops import control, transforms
+from hornbeam.ops import array, control, transforms
 from hornbeam.runtime.graph import SIZES
-from hornbeam.runtime.tensor import Tensor, as_tensor, static_value
-from hornbeam.runtime.trace import Trace
+from hornbeam.runtime.tensor import Tensor, as_tensor, is_tensor
+from hornbeam.runtime.trace import abstractly
 
 __all__ = [
     "associative_scan", "cast", "cond", "convert_to_numpy", "convert_to_tensor", "custom_gradient", "fori_loop", "grad",
@@ -32,10 +28,6 @@ __all__ = [
     "slice_update", "stop_gradient", "switch", "unstack", "vectorized_map", "while_loop", "compute_output_spec",
     "device_scope",
 ]  # fmt: skip
-
-
-def is_tensor(x):
-    return isinstance(x, Operators)
 
 
 def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
@@ -47,7 +39,7 @@ def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
         dtype = standardize_dtype(dtype)
     if isinstance(x, KerasVariable):
         x = x.value
-    if isinstance(x, Operators):
+    if is_tensor(x):
         return as_tensor(x, dtype)
     if dtype is None:
         dtype = _default_dtype(x)
@@ -77,7 +69,7 @@ def convert_to_numpy(x):
         x = x.value
     if isinstance(x, Tensor):
         return x.numpy()
-    if isinstance(x, (builtins.list, builtins.tuple)) and any(isinstance(e, (Operators, KerasVariable)) for e in x):
+    if isinstance(x, (builtins.list, builtins.tuple)) and any(is_tensor(e) or isinstance(e, KerasVariable) for e in x):
         return np.array([convert_to_numpy(e) for e in x])
     return np.array(x)
 
@@ -143,37 +135,22 @@ def vectorized_map(function, elements):
     return control.vectorized_map(function, tree.map_structure(convert_to_tensor, elements))
 
 
-def _starts(start_indices):
-    if isinstance(start_indices, (builtins.list, builtins.tuple)):
-        return [convert_to_tensor(i, "int32") for i in start_indices]
-    return builtins.list(convert_to_tensor(start_indices, "int32"))
-
-
 def slice(inputs, start_indices, shape):
-    inputs = convert_to_tensor(inputs)
-    starts = _starts(start_indices)
-    sizes = [int(static_value(s)) if isinstance(s, Operators) else int(s) for s in shape]
-    if -1 in sizes:
-        # "All that is left" depends on where it starts, which must be known then.
-        sizes = [n - int(static_value(a)) if s == -1 else s for s, a, n in zip(sizes, starts, inputs.shape, strict=True)]
-    return DYNAMIC_SLICE(inputs, *starts, sizes=tuple(sizes))
+    return array.slice(convert_to_tensor(inputs), _values(start_indices), _values(shape))
 
 
 def slice_update(inputs, start_indices, updates):
-    inputs = convert_to_tensor(inputs)
-    return DYNAMIC_UPDATE_SLICE(inputs, convert_to_tensor(updates, inputs.dtype), *_starts(start_indices))
+    return array.slice_update(convert_to_tensor(inputs), _values(start_indices), convert_to_tensor(updates))
+
+
+def _values(xs):
+    return [convert_to_tensor(x) if isinstance(x, KerasVariable) else x for x in xs] if isinstance(
+        xs, (builtins.list, builtins.tuple)
+    ) else convert_to_tensor(xs)  # fmt: skip
 
 
 def scatter(indices, values, shape):
-    values = convert_to_tensor(values)
-    zeros = as_tensor(np.zeros((), values.dtype))
-    return SCATTER(_filled(zeros, tuple(shape)), convert_to_tensor(indices), values, axis=0, mode="add")
-
-
-def _filled(scalar, shape):
-    from hornbeam.ir.primitives.movement import BROADCAST
-
-    return BROADCAST(scalar, shape=shape)
+    return array.scatter_nd(convert_to_tensor(indices), convert_to_tensor(values), tuple(shape))
 
 
 _MODES = {None: "set", "add": "add", "max": "max", "min": "min", "mul": "mul"}
@@ -182,8 +159,8 @@ _MODES = {None: "set", "add": "add", "max": "max", "min": "min", "mul": "mul"}
 def scatter_update(inputs, indices, updates, reduction=None):
     if reduction not in _MODES:
         raise ValueError(f"Unsupported reduction: {reduction}")
-    inputs, indices = convert_to_tensor(inputs), convert_to_tensor(indices)
-    return SCATTER(inputs, indices, convert_to_tensor(updates, inputs.dtype), axis=0, mode=_MODES[reduction])
+    inputs = convert_to_tensor(inputs)
+    return array.scatter_update(inputs, convert_to_tensor(indices), convert_to_tensor(updates), _MODES[reduction])
 
 
 def stop_gradient(variable):
@@ -257,7 +234,7 @@ def compute_output_spec(fn, *args, **kwargs):
         second = _traced(fn, args, kwargs, SIZES[1]) if unknown else first
 
     def merge(a, b):
-        if not isinstance(a, Operators):
+        if not is_tensor(a):
             return a
         dims = tuple(m if m == n else None for m, n in zip(a.shape, b.shape, strict=True))
         return KerasTensor(dims, dtype=a.dtype)
@@ -266,14 +243,12 @@ def compute_output_spec(fn, *args, **kwargs):
 
 
 def _traced(fn, args, kwargs, size):
-    here = current()
-    trace = Trace(here if isinstance(here, Trace) else None)
+    leaves = [x for x in tree.flatten((args, kwargs)) if isinstance(x, KerasTensor)]
+    specs = [spec(tuple(size if d is None else d for d in x.shape), x.dtype) for x in leaves]
 
-    def stand_in(x):
-        if not isinstance(x, KerasTensor):
-            return x
-        return trace.param(Spec(tuple(size if d is None else d for d in x.shape), dtypes.as_dtype(x.dtype)))
+    def call(*tensors):
+        remaining = iter(tensors)
+        filled = tree.map_structure(lambda x: next(remaining) if isinstance(x, KerasTensor) else x, (args, kwargs))
+        return fn(*filled[0], **filled[1])
 
-    with interpreting(trace):
-        args, kwargs = tree.map_structure(stand_in, (args, kwargs))
-        return fn(*args, **kwargs)
+    return abstractly(call, *specs)

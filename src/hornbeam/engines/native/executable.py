@@ -1,0 +1,109 @@
+"""``NativeExecutable``: compiled code, the plan of its memory, and the steps that remain with Python."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hornbeam.base.spec import Spec
+from hornbeam.engines.native.jit import Code
+from hornbeam.engines.native.plan import ALIGNMENT
+from hornbeam.ir.node import Node
+from hornbeam.ir.program import apply
+
+
+class HostStep(NamedTuple):
+    """A row that runs by its reference: where its operands and results are in the table of buffers."""
+
+    node: Node
+    operands: tuple[int, ...]
+    results: tuple[int, ...]
+
+
+class Layout(NamedTuple):
+    """What each place in the table of buffers is."""
+
+    specs: tuple[Spec, ...]
+    params: int  # the first places are the arguments
+    constants: tuple[tuple[int, np.ndarray], ...]
+    results: tuple[int, ...]  # places of arrays that are made anew for every run
+    arena: tuple[tuple[int, int], ...]  # place, offset
+    nbytes: int
+
+
+class NativeExecutable:
+    """One table of addresses goes into compiled code; host steps see the same buffers as arrays."""
+
+    def __init__(
+        self, code: Code | None, segments: Sequence[str | HostStep], layout: Layout, roots: Sequence[int], peak_bytes: int
+    ) -> None:
+        self._code = code  # keeps the addresses below alive
+        self.layout, self.roots, self.peak_bytes = layout, tuple(roots), peak_bytes
+        entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+        self.steps: list[Callable[[int], None] | HostStep] = [
+            entry(code[s]) if isinstance(s, str) and code is not None else s for s in segments  # type: ignore[misc]
+        ]  # fmt: skip
+        self._frames: list[_Frame] = []
+        self._lock = threading.Lock()
+
+    @property
+    def host_steps(self) -> list[Node]:
+        """Rows without native code."""
+        return [s.node for s in self.steps if isinstance(s, HostStep)]
+
+    def run(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
+        with self._lock:
+            frame = self._frames.pop() if self._frames else _Frame(self.layout)
+        arrays, table = frame.arrays, frame.table
+        layout = self.layout
+        for i, a in enumerate(arguments):
+            if not a.flags.c_contiguous:
+                a = np.ascontiguousarray(a).reshape(a.shape)
+            arrays[i] = a
+            table[i] = a.__array_interface__["data"][0]
+        for i in layout.results:
+            spec = layout.specs[i]
+            a = arrays[i] = np.empty(spec.shape, spec.dtype)
+            table[i] = a.__array_interface__["data"][0]
+        try:
+            for step in self.steps:
+                if isinstance(step, HostStep):
+                    self._run_on_host(step, arrays)
+                else:
+                    step(frame.address)
+            return [arrays[i] for i in self.roots]
+        finally:
+            for i in (*range(layout.params), *layout.results):
+                arrays[i] = None
+            with self._lock:
+                self._frames.append(frame)
+
+    def _run_on_host(self, step: HostStep, arrays: list[Any]) -> None:
+        with np.errstate(all="ignore"):
+            values = apply(step.node, [arrays[i] for i in step.operands])
+        for i, value in zip(step.results, values if isinstance(values, tuple) else (values,), strict=True):
+            if i >= 0:
+                arrays[i][...] = value
+
+
+class _Frame:
+    """The table and arena of one run; kept for the next."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.table = np.zeros(max(len(layout.specs), 1), np.uint64)
+        self.address = self.table.ctypes.data
+        self.arrays: list[Any] = [None] * len(layout.specs)
+        memory = np.empty(layout.nbytes + ALIGNMENT, np.uint8)
+        start = -memory.ctypes.data % ALIGNMENT
+        for i, array in layout.constants:
+            self.arrays[i] = array
+            self.table[i] = array.ctypes.data
+        for i, at in layout.arena:
+            spec = layout.specs[i]
+            part = memory[start + at : start + at + spec.nbytes]
+            self.arrays[i] = part.view(spec.dtype).reshape(spec.shape)
+            self.table[i] = part.ctypes.data if spec.nbytes else memory.ctypes.data

@@ -1,0 +1,534 @@
+"""Loop kernels: one pass over an iteration space, vectorised along its last axis.
+
+The space is ``outer`` (rows, dealt out to threads) times ``inner``. Without reductions the space is flattened as far as
+its reads allow. With reductions a row is passed over in *stages*: a stage computes what depends on the reductions of
+earlier stages; values that a later stage needs again stay in a scratch row, in cache.
+
+The order in which a row is summed depends on its length alone: lanes, then four accumulators if it is long, then a tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hornbeam.base import dtypes
+from hornbeam.base.dtypes import DType
+from hornbeam.base.spec import Shape
+from hornbeam.engines.native.affine import Form, Index, identity, offset
+from hornbeam.engines.native.fuse import REDUCTIONS, Fusion, root_index
+from hornbeam.engines.native.llvm import HALF, I64, Function, Module, Value, index
+from hornbeam.engines.native.mathlib import VectorScalars
+from hornbeam.ir.node import Node
+from hornbeam.ir.primitives.arith import ADD, CAST, MUL, NEG, SUB
+from hornbeam.ir.primitives.movement import CONSTANT, IOTA
+
+CHUNK = 8192  # elements of a flat loop that make one unit of work for a thread
+CHEAP = frozenset((ADD, SUB, MUL, NEG, CAST))
+
+
+class Target(NamedTuple):
+    """A value to compute and where to put it."""
+
+    node: Node
+    at: Index
+    buffer: Node
+    to: Form  # the element of the buffer
+
+
+class Kernel(NamedTuple):
+    """An emitted function ``name(buffers…, begin, end)`` over ``units`` units of work."""
+
+    name: str
+    buffers: tuple[Node, ...]
+    units: int
+    writes: tuple[Node, ...]
+    operations: int  # scalar operations, for the report
+
+
+def identity_element(name: str, dtype: DType) -> Any:
+    if name in ("sum", "reduce_or"):
+        return 0
+    if name == "prod":
+        return 1
+    if name == "reduce_and":
+        return True if dtype == dtypes.bool_ else -1 if dtype.kind == "i" else np.iinfo(dtype).max
+    low = name == "reduce_max"
+    if dtypes.is_floating(dtype):
+        return -np.inf if low else np.inf
+    info = np.iinfo(dtype)
+    return info.min if low else info.max
+
+
+class Space:
+    """Loop variables after flattening: original axes that always move together become one."""
+
+    def __init__(
+        self, outer: Shape, inner: Shape, forms: Sequence[Form], flatten: bool, columns: bool = False
+    ) -> None:
+        self.shape = shape = outer + inner
+        border = None if flatten else len(outer)
+        self.groups: list[list[int]] = []
+        for i in (i for i, d in enumerate(shape) if d != 1):
+            last = self.groups[-1] if self.groups else None
+            crosses = last is not None and border is not None and last[-1] < border <= i
+            if last is not None and not crosses and all(f[last[-1]] == f[i] * shape[i] for f in forms):
+                last.append(i)
+            else:
+                self.groups.append([i])
+        inside = [g for g in self.groups if flatten or g[0] >= len(outer)]
+        if flatten or columns:
+            inside = inside[-1:]  # only the last is a vector; the others are loops around it
+        assert len(inside) <= 1, "rows that reductions pass over are contiguous"
+        self.inner = inside
+        self.outer = [g for g in self.groups if g not in inside]
+
+    def size(self, group: list[int]) -> int:
+        size = 1
+        for i in group:
+            size *= self.shape[i]
+        return size
+
+    @property
+    def rows(self) -> int:
+        return int(np.prod([self.size(g) for g in self.outer], dtype=np.int64))
+
+    @property
+    def length(self) -> int:
+        return self.size(self.inner[0]) if self.inner else 1
+
+    def inner_step(self, form: Form) -> int:
+        return form[self.inner[0][-1]] if self.inner else 0
+
+
+class LoopEmitter:
+    """Emits one kernel that computes ``targets`` over (outer, inner)."""
+
+    def __init__(
+        self, module: Module, fusion: Fusion, name: str, outer: Shape, inner: Shape, targets: Sequence[Target],
+        inside: Sequence[Node], lanes: int,
+    ) -> None:  # fmt: skip
+        reductions = [n for n in inside if n.primitive in REDUCTIONS]
+        self.inside = set(inside)
+        self.module, self.fusion, self.name, self.lanes = module, fusion, name, lanes
+        self.rank = len(outer) + len(inner)
+        self.targets, self.reductions = list(targets), list(reductions)
+        self.reduced = set(reductions)
+        self.full_shape = outer + inner
+        self.forms: dict[tuple[Node, Form], None] = {}
+        self.counters: dict[Form, None] = {}
+        self.operations = 0
+        self.levels: dict[tuple[int, Form], int] = {}
+        for t in self.targets:
+            self._collect(t.node, t.at)
+            self.forms[(t.buffer, t.to)] = None
+        for r in self.reductions:
+            self._collect(r.args[0], identity(self.rank))
+        every = [form for _, form in self.forms] + list(self.counters)
+        self.space = self._make_space(outer, inner, every)
+        self.flat = not self.reductions and not self.space.outer
+        self.stage = 0
+        self.kept: dict[tuple[int, Form], tuple[str, DType, int]] = {}  # scratch rows, and the stage that fills them
+        self.scalars: dict[Node, Value] = {}
+        self.buffers = tuple(dict.fromkeys(b for b, _ in self.forms))
+        self.written = {t.buffer for t in self.targets}
+
+    def _make_space(self, outer: Shape, inner: Shape, forms: Sequence[Form]) -> Space:
+        return Space(outer, inner, forms, flatten=not self.reductions)
+
+    # -- what is read ------------------------------------------------------------------------------------------------------
+
+    def _key(self, node: Node, at: Index) -> tuple[int, Form]:
+        """A node and the element of it that is meant."""
+        return id(node), offset(at, node.shape, self.rank)
+
+    def _level(self, node: Node, at: Index) -> int:
+        return self.levels[self._key(node, at)]
+
+    def _collect(self, node: Node, at: Index) -> int:
+        """Note every read below ``node``; returns its level: how many reductions lie on the way."""
+        key = self._key(node, at)
+        if key not in self.levels:
+            self.levels[key] = self._look_below(node, at)
+        return self.levels[key]
+
+    def _look_below(self, node: Node, at: Index) -> int:
+        if node in self.reduced:
+            return 1 + self._collect(node.args[0], identity(self.rank))
+        if node.primitive is CONSTANT and node.spec.size == 1:
+            return 0
+        if node.primitive is IOTA:
+            self.counters[at[dict(node.attrs)["axis"]]] = None
+            return 0
+        if self._is_read(node):
+            self.forms[(self.fusion.base(node), offset(at, node.shape, self.rank))] = None
+            return 0
+        self.operations += node.primitive.kind == "map"
+        return max((self._collect(a, i) for a, i in self.fusion.below(node, at, self.rank)), default=0)
+
+    def _is_read(self, node: Node) -> bool:
+        """Whether a value comes from memory: it has a buffer, and is not computed by this very kernel."""
+        return node not in self.inside and self.fusion.in_memory(node)
+
+    # -- emission -------------------------------------------------------------------------------------------------------------
+
+    def emit(self) -> Kernel:
+        self.numbers = {b: i for i, b in enumerate(self.buffers)}
+        parameters = [("ptr", f"b{i}") for i in range(len(self.buffers))] + [("i64", "begin"), ("i64", "end")]
+        self.f = Function(self.module, self.name, parameters)
+        self.h = VectorScalars(self.f)
+        units = self._units(Value("%begin", I64), Value("%end", I64))
+        self.f.finish()
+        return Kernel(self.name, self.buffers, units, tuple(self.written), self.operations)
+
+    def _units(self, begin: Value, end: Value) -> int:
+        """Emit the loop over units ``begin`` … ``end``; returns how many units there are."""
+        if self.flat:
+            self.f.loop(begin, end, 1, self._flat_unit, hint="unit")
+            return max(-(-self.space.length // CHUNK), 1)
+        self.f.loop(begin, end, 1, self._row, hint="row")
+        return self.space.rows
+
+    def _flat_unit(self, unit: Value) -> Sequence[Value]:
+        f = self.f
+        start = f.mul(unit, index(CHUNK))
+        left = f.sub(index(self.space.length), start)
+        count = f.intrinsic("smin", left, index(CHUNK))
+        self._bases([(group, start) for group in self.space.inner])
+        vectors = f.bits("and", count, Value(str(-self.lanes), I64))
+
+        def body(j: Value, mask: Value | None = None) -> Sequence[Value]:
+            memo: dict[Any, Value] = {}
+            for t in self.targets:
+                self._store(t, self._value(t.node, t.at, j, mask, memo), j, mask)
+            return ()
+
+        if self.space.length >= self.lanes:
+            f.loop(index(0), vectors, self.lanes, body, hint="j")
+        if self.space.length % self.lanes:
+            # Only the last unit has a tail.
+            f.loop(vectors, count, self.lanes, lambda j: body(j, f.tail_mask(f.sub(count, j), self.lanes)), hint="tail")
+        return ()
+
+    def _row(self, row: Value) -> Sequence[Value]:
+        self._bases(self._decoded(row, self.space.outer))
+        self.scalars, self.kept = {}, {}
+        for self.stage in range(1 + max([self._level(t.node, t.at) for t in self.targets] + [0])):
+            self._stage(self.stage)
+        return ()
+
+    def _decoded(self, row: Value, groups: Sequence[list[int]]) -> list[tuple[list[int], Value]]:
+        """The loop variables of ``groups`` from their flat number."""
+        f, variables, rest = self.f, [], row
+        for group in reversed(groups[1:]):
+            size = index(self.space.size(group))
+            variables.append((group, f.rem(rest, size)))
+            rest = f.div(rest, size)
+        return [(groups[0], rest), *variables] if groups else []
+
+    def _bases(self, variables: Sequence[tuple[list[int], Value]]) -> None:
+        """Where each buffer's row starts for these outer variables, and what each counter is there."""
+        f = self.f
+        cache: dict[Form, Value] = {}
+
+        def at(form: Form) -> Value:
+            if form not in cache:
+                total = index(form[-1])
+                for group, v in variables:
+                    step = form[group[-1]]
+                    if step:
+                        moved = v if step == 1 else f.mul(v, index(step))
+                        total = moved if total.ref == "0" else f.add(total, moved)
+                cache[form] = total
+            return cache[form]
+
+        self.row_pointers = {
+            (buffer, form): f.address(f"%b{self.numbers[buffer]}", at(form), buffer.spec.dtype)
+            for buffer, form in self.forms
+        }
+        self.row_counters = {form: at(form) for form in self.counters}
+
+    # -- stages of a row --------------------------------------------------------------------------------------------------------
+
+    def _stage(self, stage: int) -> None:
+        f, n, lanes = self.f, self.space.length, self.lanes
+        sums = [r for r in self.reductions if self._level(r.args[0], identity(self.rank)) == stage]
+        full = [t for t in self.targets if self._level(t.node, t.at) == stage and self._is_full(t)]
+        keep = self._to_keep(stage)
+        if sums or full or keep:
+            unroll = 4 if n >= 16 * lanes else 1
+            first = [self._start(r, lanes) for r in sums for _ in range(unroll)]
+
+            def one(j: Value, mask: Value | None, accumulators: list[Value]) -> list[Value]:
+                memo: dict[Any, Value] = {}
+                for key, node, at in keep:
+                    value = self._value(node, at, j, mask, memo)
+                    if key not in self.kept:
+                        self.kept[key] = (f.alloca(node.spec.dtype, n), node.spec.dtype, stage)
+                    pointer, dtype, _ = self.kept[key]
+                    f.store(f.splat(value, lanes), f.address(pointer, j, dtype), mask)
+                for t in full:
+                    self._store(t, self._value(t.node, t.at, j, mask, memo), j, mask)
+                return [
+                    self._accumulate(r, acc, self._value(r.args[0], identity(self.rank), j, mask, memo), mask)
+                    for r, acc in zip(sums, accumulators, strict=True)
+                ]
+
+            def body(j: Value, *accumulators: Value) -> list[Value]:
+                out = list(accumulators)
+                for u in range(unroll):
+                    at = j if u == 0 else f.add(j, index(u * lanes))
+                    out[u::unroll] = one(at, None, out[u::unroll])
+                return out
+
+            main = n - n % (lanes * unroll)
+            accumulators = first
+            if main:
+                accumulators = f.loop(index(0), index(main), lanes * unroll, body, first, hint="j")
+            vectors = n - n % lanes
+            if vectors > main:
+
+                def more(j: Value, *accumulators: Value) -> list[Value]:
+                    out = list(accumulators)
+                    out[0::unroll] = one(j, None, out[0::unroll])
+                    return out
+
+                accumulators = f.loop(index(main), index(vectors), lanes, more, accumulators, hint="j")
+            if n > vectors:
+                mask = self._tail(n - vectors)
+                accumulators = list(accumulators)
+                accumulators[0::unroll] = one(index(vectors), mask, accumulators[0::unroll])
+            for k, r in enumerate(sums):
+                self.scalars[r] = self._finish(r, list(accumulators[k * unroll : (k + 1) * unroll]))
+        # Results of the row itself, once the reductions that they need are there.
+        memo: dict[Any, Value] = {}
+        for t in self.targets:
+            level = self._level(t.node, t.at)
+            if not self._is_full(t) and (level == stage + 1 or level == stage == 0):
+                self._store(t, self._value(t.node, t.at, index(0), None, memo), index(0), None)
+
+    def _is_full(self, t: Target) -> bool:
+        """Whether a target is computed for every element of the row, and not once for the row."""
+        return self.space.inner_step(t.to) != 0 or (self.space.length == 1 and self._level(t.node, t.at) == 0)
+
+    def _tail(self, count: int) -> Value:
+        bits = ", ".join(f"i1 {'true' if i < count else 'false'}" for i in range(self.lanes))
+        return Value(f"<{bits}>" if self.lanes > 1 else "true", dtypes.bool_, self.lanes)
+
+    def _to_keep(self, stage: int) -> list[tuple[tuple[int, Form], Node, Index]]:
+        """Values of this stage that a later one reads, and that are dear to compute twice."""
+        wanted: dict[tuple[int, Form], tuple[Node, Index]] = {}
+        seen: set[Any] = set()
+
+        def visit(node: Node, at: Index) -> None:
+            key = self._key(node, at)
+            if key in seen or node in self.reduced or self._at_hand(node):
+                return
+            seen.add(key)
+            if self.levels[key] <= stage and self.space.inner_step(key[1]):
+                if self.levels[key] == stage and self._dear(node, at):
+                    wanted[key] = (node, at)
+                return
+            for a, i in self.fusion.below(node, at, self.rank):
+                visit(a, i)
+
+        roots = [(t.node, t.at) for t in self.targets] + [(r.args[0], identity(self.rank)) for r in self.reductions]
+        for node, at in roots:
+            if self._level(node, at) > stage:
+                visit(node, at)
+        return [(key, node, at) for key, (node, at) in wanted.items()]
+
+    def _at_hand(self, node: Node) -> bool:
+        return node.primitive in (CONSTANT, IOTA) or self._is_read(node)
+
+    def _dear(self, node: Node, at: Index) -> bool:
+        """More than a few additions and multiplications away from memory."""
+        count, stack = 0, [(node, at)]
+        while stack and count <= 3:
+            n, i = stack.pop()
+            if self._at_hand(n) or n in self.reduced:
+                continue
+            if n.primitive.kind == "map":
+                if n.primitive not in CHEAP:
+                    return True
+                count += 1
+            stack += self.fusion.below(n, i, self.rank)
+        return count > 3
+
+    # -- values ---------------------------------------------------------------------------------------------------------------------
+
+    def _value(self, node: Node, at: Index, j: Value, mask: Value | None, memo: dict[Any, Value]) -> Value:
+        key = self._key(node, at)
+        if key not in memo:
+            memo[key] = self._compute(node, at, j, mask, memo)
+        return memo[key]
+
+    def _compute(self, node: Node, at: Index, j: Value, mask: Value | None, memo: dict[Any, Value]) -> Value:
+        f = self.f
+        if node in self.reduced:
+            return self.scalars[node]
+        pointer, dtype, filled = self.kept.get(self._key(node, at), ("", None, self.stage))
+        if filled < self.stage:
+            return f.load(f.address(pointer, j, dtype), dtype, self.lanes, mask)
+        if node.primitive is CONSTANT and node.spec.size == 1:
+            return f.constant(dict(node.attrs)["value"].array.reshape(())[()], node.spec.dtype)
+        if node.primitive is IOTA:
+            return self._count(at[dict(node.attrs)["axis"]], node.spec.dtype, j)
+        if self._is_read(node):
+            return self._load(self.fusion.base(node), offset(at, node.shape, self.rank), j, mask)
+        args = [self._value(a, i, j, mask, memo) for a, i in self.fusion.below(node, at, self.rank)]
+        if node.primitive.kind != "map":
+            return args[0]
+        assert node.primitive.code is not None
+        return node.primitive.code(self.h, *args, **dict(node.attrs))
+
+    def _count(self, form: Form, dtype: DType, j: Value) -> Value:
+        f, step = self.f, self.space.inner_step(form)
+        start = self.row_counters[form]
+        if step:
+            along = f.add(f.splat(j, self.lanes), f.lanes(self.lanes))
+            if step != 1:
+                along = f.mul(along, f.constant(step, I64, self.lanes))
+            start = f.add(along, f.splat(start, self.lanes))
+        return f.cast(start, dtype)
+
+    def _load(self, buffer: Node, form: Form, j: Value, mask: Value | None) -> Value:
+        f, dtype = self.f, buffer.spec.dtype
+        pointer = self.row_pointers[(buffer, form)]
+        step = self.space.inner_step(form)
+        if step == 0:
+            return f.load(pointer, dtype)
+        if step == 1:
+            return f.load(f.address(pointer, j, dtype), dtype, self.lanes, mask)
+        along = f.add(f.splat(j, self.lanes), f.lanes(self.lanes))
+        return f.gather(pointer, f.mul(along, f.constant(step, I64, self.lanes)), dtype, mask)
+
+    def _store(self, t: Target, value: Value, j: Value, mask: Value | None) -> None:
+        f, dtype = self.f, t.buffer.spec.dtype
+        pointer, step = self.row_pointers[(t.buffer, t.to)], self.space.inner_step(t.to)
+        if step == 0:
+            f.store(f.extract(value, 0), pointer)
+        elif step == 1:
+            f.store(f.splat(value, self.lanes), f.address(pointer, j, dtype), mask)
+        else:
+            along = f.add(f.splat(j, self.lanes), f.lanes(self.lanes))
+            f.scatter(f.splat(value, self.lanes), pointer, f.mul(along, f.constant(step, I64, self.lanes)), mask)
+
+    # -- reductions --------------------------------------------------------------------------------------------------------------------
+
+    def _start(self, r: Node, lanes: int) -> Value:
+        dtype = _accumulator(r.spec.dtype)
+        return self.f.constant(identity_element(r.primitive.name, dtype), dtype, lanes)
+
+    def _accumulate(self, r: Node, acc: Value, x: Value, mask: Value | None) -> Value:
+        f = self.f
+        x = f.splat(f.cast(x, acc.dtype), self.lanes)
+        if mask is not None:
+            x = f.select(mask, x, self._start(r, self.lanes))
+        return self._combine(r, acc, x)
+
+    def _combine(self, r: Node, a: Value, b: Value) -> Value:
+        assert r.primitive.code is not None
+        return r.primitive.code(self.h, a, b)
+
+    def _finish(self, r: Node, accumulators: list[Value]) -> Value:
+        while len(accumulators) > 1:
+            accumulators = [
+                self._combine(r, a, b) for a, b in zip(accumulators[0::2], accumulators[1::2], strict=True)
+            ]
+        total = accumulators[0]
+        while total.width > 1:
+            total = self._combine(r, *self.f.halves(total))
+        return self.f.cast(total, r.spec.dtype)
+
+
+def _accumulator(dtype: DType) -> DType:
+    return dtypes.float32 if dtype in HALF else dtype
+
+
+def targets_of(fusion: Fusion, nodes: Sequence[Node], outer: Shape, inner: Shape) -> list[Target]:
+    """Every node at its own place in a loop over (outer, inner)."""
+    rank = len(outer) + len(inner)
+    out = []
+    for node in nodes:
+        at = root_index(node.shape, outer, inner)
+        assert at is not None
+        out.append(Target(node, at, node, offset(at, node.shape, rank)))
+    return out
+
+
+
+class ColumnEmitter(LoopEmitter):
+    """Emits the reduction of leading axes: columns side by side in vectors, rows added one after the other."""
+
+    def __init__(self, module: Module, fusion: Fusion, name: str, root: Node, lanes: int) -> None:
+        shape = root.args[0].shape
+        self.root, self.axes = root, len(shape) - len(root.shape)
+        at = identity(len(shape))
+        kept = offset(at[self.axes :], root.shape, len(shape))
+        super().__init__(
+            module, fusion, name, shape[: self.axes], shape[self.axes :], [Target(root, at, root, kept)], [root], lanes
+        )
+
+    def _make_space(self, outer: Shape, inner: Shape, forms: Sequence[Form]) -> Space:
+        return Space(outer, inner, forms, flatten=False, columns=True)
+
+    def _units(self, begin: Value, end: Value) -> int:
+        f, lanes = self.f, self.lanes
+        wide = lanes * 4
+        whole, left = divmod(self.space.length, wide)
+        blocks = whole + -(-left // lanes)
+        leading = [g for g in self.space.outer if g[0] >= self.axes]
+        rows = int(np.prod([self.space.size(g) for g in leading], dtype=np.int64))
+
+        def unit(number: Value) -> Sequence[Value]:
+            # Blocks of four vectors first, then single vectors, the last of them masked.
+            row, block = f.div(number, index(blocks)), f.rem(number, index(blocks))
+            variables = self._decoded(row, leading)
+            if whole:
+                in_whole = f.intrinsic("smin", f.add(block, index(1)), index(whole))
+                f.loop(block, in_whole, 1, lambda b: self._block(variables, f.mul(b, index(wide)), 4, False), hint="w")
+            if left:
+                first = f.intrinsic("smax", block, index(whole))
+
+                def vector(b: Value) -> Sequence[Value]:
+                    at = f.add(f.mul(f.sub(b, index(whole)), index(lanes)), index(whole * wide))
+                    return self._block(variables, at, 1, bool(left % lanes))
+
+                f.loop(first, f.add(block, index(1)), 1, vector, hint="n")
+            return ()
+
+        f.loop(begin, end, 1, unit, hint="unit")
+        return rows * blocks
+
+    def _block(self, kept: list[tuple[list[int], Value]], column: Value, vectors: int, masked: bool) -> Sequence[Value]:
+        f, lanes = self.f, self.lanes
+        mask = f.tail_mask(f.sub(index(self.space.length), column), lanes) if masked else None
+        reduced = [g for g in self.space.outer if g[0] < self.axes]
+        columns = [column if v == 0 else f.add(column, index(v * lanes)) for v in range(vectors)]
+        operand = self.root.args[0]
+
+        def nest(depth: int, variables: list[tuple[list[int], Value]], accumulators: Sequence[Value]) -> list[Value]:
+            if depth == len(reduced):
+                self._bases([*variables, *kept])
+                memos: list[dict[Any, Value]] = [{} for _ in columns]
+                return [
+                    self._combine(
+                        self.root, acc, f.splat(f.cast(self._value(operand, identity(self.rank), j, mask, memo), acc.dtype), lanes)
+                    )
+                    for acc, j, memo in zip(accumulators, columns, memos, strict=True)
+                ]  # fmt: skip
+            group = reduced[depth]
+            stop = index(self.space.size(group))
+            return f.loop(
+                index(0), stop, 1, lambda i, *accs: nest(depth + 1, [*variables, (group, i)], accs), accumulators, hint="r"
+            )
+
+        totals = nest(0, [], [self._start(self.root, lanes) for _ in columns])
+        self._bases(kept)
+        target = self.targets[0]
+        for total, j in zip(totals, columns, strict=True):
+            self._store(target, f.cast(total, self.root.spec.dtype), j, mask)
+        return ()

@@ -1,0 +1,183 @@
+"""The page: how a Program becomes machine code.
+
+    check -> simplify -> fuse -> emit -> plan -> jit -> Executable
+
+A node without native code becomes a *host step*, run by its row's reference between compiled segments; ``host_steps``
+of the Executable lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hornbeam.base.spec import Spec
+from hornbeam.engines.engine import Options, register
+from hornbeam.engines.native import jit
+from hornbeam.engines.native.executable import HostStep, Layout, NativeExecutable
+from hornbeam.engines.native.fuse import Cluster, Fusion
+from hornbeam.engines.native.llvm import Module
+from hornbeam.engines.native.loops import ColumnEmitter, Kernel, LoopEmitter, Target, targets_of
+from hornbeam.engines.native.plan import Plan
+from hornbeam.engines.native.target import Target as Machine
+from hornbeam.engines.native.target import host
+from hornbeam.engines.native.templates import TEMPLATES
+from hornbeam.ir.node import PARAM, Node, results
+from hornbeam.ir.primitives.movement import CONCAT, CONSTANT, PICK
+from hornbeam.ir.program import Program
+from hornbeam.ir.simplify import simplify
+
+
+class NativeEngine:
+    """Compiles Programs through LLVM."""
+
+    name = "native"
+
+    def compile(self, program: Program, options: Options) -> NativeExecutable:
+        return build(program, host())
+
+
+register(NativeEngine())
+
+
+def build(program: Program, machine: Machine) -> NativeExecutable:
+    program = simplify(program)
+    fusion = Fusion(program, TEMPLATES)
+    module = Module()
+    steps = [s for c in fusion.clusters for s in emit(module, fusion, c, machine)]
+    return assemble(program, fusion, module, steps, machine)
+
+
+def emit(module: Module, fusion: Fusion, cluster: Cluster, machine: Machine) -> list[Kernel | Node]:
+    """Kernels for one cluster; a Node where its reference has to run."""
+    name = f"k{len(module.functions)}"
+    lanes = machine.lanes
+    root = cluster.roots[0]
+    if cluster.kind == "loop":
+        stored = fusion.stored(cluster)
+        targets = targets_of(fusion, stored, cluster.outer, cluster.inner)
+        if not targets:
+            return []
+        return [LoopEmitter(module, fusion, name, cluster.outer, cluster.inner, targets, cluster.roots, lanes).emit()]
+    if cluster.kind == "column":
+        return [ColumnEmitter(module, fusion, name, root, lanes).emit()] if root.spec.size else []
+    if cluster.kind == "assemble":
+        return _assembled(module, fusion, root, lanes)
+    if cluster.kind == "block":
+        return [TEMPLATES[root.primitive.name](module, fusion, name, root, machine)]
+    return [root]
+
+
+def _assembled(module: Module, fusion: Fusion, root: Node, lanes: int) -> list[Kernel | Node]:
+    """Each part of a concat, or the border and inside of a pad, is a loop that writes its place in the result."""
+    kernels: list[Kernel | Node] = []
+
+    def part(node: Node, starts: Sequence[int], strides: Sequence[int], shape: tuple[int, ...]) -> None:
+        from hornbeam.engines.native.affine import combine, dense_strides, identity
+        from hornbeam.engines.native.fuse import broadcast_index
+
+        rank = len(shape)
+        whole = dense_strides(root.shape)
+        to = combine(
+            identity(rank), [s * w for s, w in zip(strides, whole, strict=True)],
+            sum(a * w for a, w in zip(starts, whole, strict=True)), variables=rank,
+        )  # fmt: skip
+        target = Target(node, broadcast_index(node.shape, identity(rank), rank), root, to)
+        name = f"k{len(module.functions)}"
+        if root.spec.size and all(shape):
+            kernels.append(LoopEmitter(module, fusion, name, shape[:-1], shape[-1:], [target], (), lanes).emit())
+
+    attrs = dict(root.attrs)
+    rank = len(root.shape)
+    if root.primitive is CONCAT:
+        start = 0
+        for x in root.args:
+            starts = [start if i == attrs["axis"] else 0 for i in range(rank)]
+            part(x, starts, [1] * rank, x.shape)
+            start += x.shape[attrs["axis"]]
+    else:
+        x, value = root.args
+        if x.shape != root.shape:
+            part(value, [0] * rank, [1] * rank, root.shape)
+        part(x, attrs["before"], [b + 1 for b in attrs["between"]], x.shape)
+    return kernels
+
+
+def assemble(
+    program: Program, fusion: Fusion, module: Module, steps: Sequence[Kernel | Node], machine: Machine
+) -> NativeExecutable:
+    """Lay out the buffers of ``steps``, emit the functions that run them in order, and compile."""
+    places: dict[Node, int] = {p: i for i, p in enumerate(program.params)}
+    uses: dict[Node, list[int]] = {}
+    for i, step in enumerate(steps):
+        for node in _touched(fusion, step):
+            uses.setdefault(node, []).append(i)
+            places.setdefault(node, len(places))
+    for root in program.roots:
+        places.setdefault(root, len(places))
+    made = {r for r in program.roots if r.primitive not in (PARAM, CONSTANT)}
+    lives = {
+        n: (min(at), max(at)) for n, at in uses.items() if n not in made and n.primitive not in (PARAM, CONSTANT)
+    }
+    plan = Plan(lives)
+
+    segments: list[str | HostStep] = []
+    run: list[Kernel] = []
+
+    def close() -> None:
+        if run:
+            segments.append(_driver(module, f"run{len(segments)}", run, places))
+            run.clear()
+
+    for step in steps:
+        if isinstance(step, Kernel):
+            run.append(step)
+        else:
+            close()
+            outs = [step] if isinstance(step.spec, Spec) else list(results(step))
+            operands = tuple(places[_read(fusion, a)] for a in step.args)
+            segments.append(HostStep(step, operands, tuple(places.get(o, -1) for o in outs)))
+    close()
+    layout = Layout(
+        tuple(n.spec for n in places),
+        len(program.params),
+        tuple((i, dict(n.attrs)["value"].array) for n, i in places.items() if n.primitive is CONSTANT),
+        tuple(places[r] for r in dict.fromkeys(program.roots) if r in made),
+        tuple((places[n], at) for n, at in plan.offsets.items()),
+        plan.nbytes,
+    )
+    symbols = [s for s in segments if isinstance(s, str)]
+    code = jit.load(jit.compile(str(module), machine), symbols) if symbols else None
+    peak = plan.peak([*program.params, *dict.fromkeys(r for r in program.roots if r in made)])
+    return NativeExecutable(code, segments, layout, [places[r] for r in program.roots], peak)
+
+
+def _read(fusion: Fusion, node: Node) -> Node:
+    return node
+
+
+def _touched(fusion: Fusion, step: Kernel | Node) -> list[Node]:
+    if isinstance(step, Kernel):
+        return list(step.buffers)
+    outs = [step] if isinstance(step.spec, Spec) else [p for p in results(step) if p in fusion.users or p in fusion.program.roots]
+    return [*step.args, *outs]
+
+
+def _driver(module: Module, name: str, kernels: Sequence[Kernel], places: dict[Node, int]) -> str:
+    """A function of the table that runs ``kernels`` in order."""
+    lines = [f"define void @{name}(ptr %table) {{"]
+    loaded: dict[int, str] = {}
+    for kernel in kernels:
+        arguments = []
+        for b in kernel.buffers:
+            i = places[b]
+            if i not in loaded:
+                loaded[i] = f"%b{i}"
+                lines.append(f"  %p{i} = getelementptr ptr, ptr %table, i64 {i}")
+                lines.append(f"  %b{i} = load ptr, ptr %p{i}")
+            arguments.append(f"ptr {loaded[i]}")
+        lines.append(f"  call void @{kernel.name}({', '.join([*arguments, 'i64 0', f'i64 {kernel.units}'])})")
+    module.functions.append("\n".join([*lines, "  ret void", "}"]))
+    return name
+
+
+_ = PICK

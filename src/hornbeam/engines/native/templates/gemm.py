@@ -1,0 +1,843 @@
+"""Products of matrices: ``C[b, m, n] = sum over k of A[b, m, k] * B[b, k, n]``, written for one problem at a time.
+
+Sizes and strides are known when the code is emitted, so every address is a constant offset and every edge a kernel of
+its own. The shape of the computation, from the inside out:
+
+    tile     MR rows x NV vectors of C in registers; a step of k broadcasts MR values of A onto NV vectors of B
+    block    of a chunk: a range of rows and columns, k in steps of KC so that A's part stays in the second cache
+    chunk    what one thread does at a time; chunks write disjoint parts of C
+    phase    all chunks of one function; a phase starts when the one before has ended: pack B, multiply, add splits
+
+Bits depend on (m, n, k, dtype) alone: not on strides, packing, tiles, blocks or threads. Each value of C is one chain
+of fused multiply-adds over ascending k from +0; where k is long and C small, k is split into parts by shape alone and
+the parts are added in order. With one row or one column, the chain is instead 16 interleaved chains (k mod 16) added as
+a balanced tree, because those products are as good as dot products and must load k in vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+from hornbeam.base import dtypes
+from hornbeam.base.dtypes import DType
+from hornbeam.engines.native.llvm import HALF, I64, Function, Module, Value, index
+from hornbeam.engines.native.target import Target
+
+CHAINS = 16  # interleaved chains of a product with one row or column
+CHUNK = 1 << 19  # multiply-adds worth a chunk of their own
+CHUNKS = 32  # wanted of a product that is large enough
+SPLIT = 1024  # least k in one part of a split product
+STACK = 192 << 10  # bytes of A packed on the stack of a chunk
+
+
+class Strides(NamedTuple):
+    """Of an operand, in elements: ``batch`` has one per batch dimension."""
+
+    batch: tuple[int, ...]
+    row: int
+    column: int
+
+    @property
+    def swapped(self) -> Strides:
+        return Strides(self.batch, self.column, self.row)
+
+
+@dataclass(frozen=True)
+class Product:
+    """C = A B for every index of ``batch``; C += A B if ``accumulate``. A is m x k, B is k x n."""
+
+    m: int
+    n: int
+    k: int
+    a: Strides
+    b: Strides
+    c: Strides
+    batch: tuple[int, ...] = ()
+    dtype: DType = dtypes.float32  # of A and B
+    out: DType | None = None  # of C, if another
+    accumulate: bool = False
+
+    @property
+    def result(self) -> DType:
+        return self.out or self.dtype
+
+    @property
+    def compute(self) -> DType:
+        """Of the sums: half precision is added in float32."""
+        return dtypes.float32 if self.dtype in HALF else self.dtype
+
+    @property
+    def batches(self) -> int:
+        return math.prod(self.batch)
+
+    @property
+    def swapped(self) -> Product:
+        """The transposed product: C' = B' A'."""
+        return replace(self, m=self.n, n=self.m, a=self.b.swapped, b=self.a.swapped, c=self.c.swapped)
+
+    @property
+    def flops(self) -> int:
+        return 2 * self.batches * self.m * self.n * self.k
+
+
+class Phase(NamedTuple):
+    """``@name(ptr A, ptr B, ptr C, ptr scratch, ptr extra ..., i64 chunk)`` for every chunk, in any order."""
+
+    name: str
+    chunks: int
+
+
+class Gemm(NamedTuple):
+    """Code of a Product: run the phases in order. ``scratch`` is the bytes, aligned to 64, that all of them share."""
+
+    phases: tuple[Phase, ...]
+    scratch: int
+
+
+Epilogue = Callable[[Function, Value, Value, Value, Value, "Value | None"], Value]
+"""``(f, value, batch, row, column, mask) -> value`` to store: a vector of finished sums in row ``row``, columns from
+``column`` on, of which ``mask`` exist. It may read ``%name`` of every ``extra`` pointer. Width 1 is possible."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a Product is computed. ``plan`` chooses; any Plan that fits gives the same bits."""
+
+    swap: bool  # compute the transposed product, so vectors run along the rows of C
+    lanes: int
+    mr: int  # rows of a tile
+    nv: int  # vectors of a tile
+    kc: int  # of k at a time
+    mb: int  # rows of a chunk, a multiple of mr
+    nb: int  # columns of a chunk, a multiple of nv * lanes
+    group: int  # batch entries of a chunk
+    splits: int  # of k
+    pack_a: bool
+    pack_b: bool
+    unroll: int = 4
+
+
+def emit(
+    module: Module,
+    name: str,
+    product: Product,
+    target: Target,
+    epilogue: Epilogue | None = None,
+    extra: Sequence[str] = (),
+    how: Plan | None = None,
+) -> Gemm:
+    """Add the functions of ``product`` to ``module``."""
+    product = _collapsed(product)
+    if product.batches * product.m * product.n == 0:
+        return Gemm((), 0)
+    how = how or plan(product, target)
+    emitter = _Emitter(module, name, product, target, how, epilogue, tuple(extra))
+    return emitter.emit_vector() if min(product.m, product.n) == 1 else emitter.emit_tiles()
+
+
+def _collapsed(p: Product) -> Product:
+    """Without batch dimensions of 1, and those that only A has taken as rows of A."""
+    keep = [i for i, d in enumerate(p.batch) if d != 1]
+    a, b, c = (Strides(tuple(s.batch[i] for i in keep), s.row, s.column) for s in (p.a, p.b, p.c))
+    p = replace(p, batch=tuple(p.batch[i] for i in keep), a=a, b=b, c=c)
+    while p.batch and p.b.batch[-1] == 0 and p.m > 1 and all(s.batch[-1] == p.m * s.row for s in (p.a, p.c)):
+        a, b, c = (Strides(s.batch[:-1], s.row, s.column) for s in (p.a, p.b, p.c))
+        p = replace(p, m=p.m * p.batch[-1], batch=p.batch[:-1], a=a, b=b, c=c)
+    return p
+
+
+# -- choosing --------------------------------------------------------------------------------------
+
+
+def plan(product: Product, target: Target) -> Plan:
+    """The Plan with the least estimated time."""
+    natural, swapped = (_plan(p, target, s) for p, s in ((product, False), (product.swapped, True)))
+    return min(natural, swapped, key=lambda costed: costed[0])[1]
+
+
+def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
+    """(cycles of one batch entry, the Plan) with vectors along the columns."""
+    lanes = _lanes(target, p.compute)
+    tiles_cost, mr, nv = min(_tilings(p.m, p.n, lanes, target.registers))
+    size = p.dtype.itemsize
+    splits = _splits(p)
+    depth = -(-p.k // splits)
+    panel = nv * lanes
+    # Sums are stored between blocks of k, so they must not be rounded there.
+    kc = depth if p.result != p.compute else min(depth, max(64, _even(depth, 512)))
+
+    conflict = p.a.row * size % 1024 == 0 and mr > 6  # rows that compete for the same lines of the first cache
+    pack_a = p.n >= 4 * panel or (conflict and p.n >= panel) or (p.dtype in HALF and p.n > panel)
+    straight = p.b.column == 1
+    pack_b = not straight or (p.m >= 16 * mr and p.k * p.n * size > target.l2 // 4)
+
+    mb, nb = _chunk(p, mr, panel, depth, splits)
+    while pack_a and mb > mr and mb * kc * p.compute.itemsize > STACK:
+        mb -= mr
+    group = max(1, min(p.batches // CHUNKS, CHUNK // max(1, p.m * p.n * p.k)))
+    plan = Plan(swap, lanes, mr, nv, kc, mb, nb, group, splits, pack_a, pack_b)
+
+    cost = tiles_cost * p.k
+    cost += p.m * p.k * ((0.25 if p.a.row == 1 else 0.4) if p.a.column == 1 or p.a.row == 1 else 2.0) * pack_a
+    cost += p.n * p.k * ((0.15 if straight else 0.4) if straight or p.b.row == 1 else 2.0) * pack_b
+    cost += p.m * p.n * (0.1 if p.c.column == 1 else 1.5) * -(-depth // kc)
+    return cost, plan
+
+
+def _lanes(target: Target, dtype: DType) -> int:
+    return max(1, target.lanes * 4 // dtype.itemsize)
+
+
+def _tilings(m: int, n: int, lanes: int, registers: int) -> Iterator[tuple[float, int, int]]:
+    """(cycles for one k, rows, vectors) of every tile that fits the registers, rows as even as can be."""
+    vectors = -(-n // lanes)
+    for nv in range(1, min(8, vectors) + 1):
+        most = (registers - nv - 1) // nv
+        if most < 1:
+            break
+        mr = -(-m // -(-m // most))
+        cost = 0.0
+        for rows, times in ((mr, m // mr), (m % mr, 1)):
+            for columns, repeats in ((nv, vectors // nv), (vectors % nv, 1)):
+                if rows and columns:
+                    cycles = max(rows * columns / 2, (rows + columns) / 2, 4.0) + 0.2
+                    cost += times * repeats * cycles
+        yield cost, mr, nv
+
+
+def _splits(p: Product) -> int:
+    """Parts of k. NOTE: of the shape alone, and the same for the transposed product, since it decides the bits."""
+    tiles = p.batches * -(-(p.m * p.n) // 512)
+    return 1 if tiles >= 16 else max(1, min(-(-16 // tiles), p.k // SPLIT))
+
+
+def _even(length: int, most: int) -> int:
+    """The largest of equal parts of ``length``, none over ``most``, rounded up to 8."""
+    parts = -(-length // most) or 1
+    return -(--(-length // parts) // 8) * 8
+
+
+def _chunk(p: Product, mr: int, panel: int, depth: int, splits: int) -> tuple[int, int]:
+    """(rows, columns) of a chunk: enough chunks for many threads, each worth starting, the columns whole if possible."""
+    others = p.batches * splits
+    work = p.m * p.n * max(1, depth)
+    wanted = max(1, min(-(-CHUNKS // others), work // CHUNK))
+    row_tiles, panels = -(-p.m // mr), -(-p.n // panel)
+    by_rows = min(wanted, max(1, row_tiles // 2))
+    by_columns = min(max(1, wanted // by_rows), panels)
+    rows = -(-row_tiles // by_rows)
+    columns = -(-panels // by_columns)
+    columns = min(columns, max(1, 4096 // panel))
+    return rows * mr, columns * panel
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+class _Emitter:
+    """Writes the functions of one Product. ``p`` is the product as computed: already swapped if the plan says so."""
+
+    def __init__(
+        self,
+        module: Module,
+        name: str,
+        product: Product,
+        target: Target,
+        how: Plan,
+        epilogue: Epilogue | None,
+        extra: tuple[str, ...],
+    ) -> None:
+        self.module, self.name, self.target, self.how = module, name, target, how
+        self.whole = product
+        self.p = product.swapped if how.swap else product
+        self.epilogue, self.extra = epilogue, extra
+        self.panel = how.nv * how.lanes
+        self.depth = -(-self.p.k // how.splits)
+        self.depth += -self.depth % 8 if how.splits > 1 else 0
+        self.blocks = max(1, -(-self.depth // how.kc))
+        self.packed_b = 0
+
+    # -- the parts of the whole --
+
+    @cached_property
+    def packed_elements(self) -> int:
+        """Of B, in one batch entry."""
+        return -(-self.p.n // self.panel) * self.p.k * self.panel if self.how.pack_b else 0
+
+    def emit_tiles(self) -> Gemm:
+        p, how, size = self.p, self.how, self.p.compute.itemsize
+        phases = []
+        if how.pack_b and p.k:
+            phases.append(self.pack_phase())
+        packed = -(-self.shared_batches * self.packed_elements * size // 64) * 64
+        self.partial = packed  # where the sums of the parts of k begin
+        phases.append(self.multiply_phase())
+        scratch = packed
+        if how.splits > 1:
+            phases.append(self.sum_phase())
+            scratch += how.splits * p.batches * p.m * p.n * size
+        return Gemm(tuple(phases), scratch)
+
+    @cached_property
+    def shared_batches(self) -> int:
+        """How many different B there are."""
+        return self.p.batches if any(self.p.b.batch) else 1
+
+    def function(self, name: str, *parameters: tuple[str, str], internal: bool = False) -> Function:
+        f = Function(self.module, name, parameters, "nounwind ")
+        f.header = f.header.replace("define void", "define internal void") if internal else f.header
+        return f
+
+    def phase_function(self, name: str) -> Function:
+        pointers = [("ptr", x) for x in ("A", "B", "C", "scratch", *self.extra)]
+        f = self.function(name, *pointers, ("i64", "chunk"))
+        if self.how.swap:  # A of the computed product is B of the caller's
+            f.header = f.header.replace("%A,", "%X,").replace("%B,", "%A,").replace("%X,", "%B,")
+        return f
+
+    def pack_phase(self) -> Phase:
+        """One chunk: some panels of B, all of k."""
+        p, panels = self.p, -(-self.p.n // self.panel)
+        each = max(1, min(panels, (1 << 16) // max(1, p.k * self.panel)))
+        chunks = -(-panels // each)
+        name = f"{self.name}.pack"
+        f = self.phase_function(name)
+        batch, rest = divide(f, Value("%chunk", I64), chunks)
+        source = self.batch_address(f, "%B", p.b, batch, p.dtype)
+        into = f.address("%scratch", times(f, batch, self.packed_elements), p.compute)
+        first = times(f, rest, each)
+        stop = smaller(f, plus(f, first, each), index(panels))
+
+        def panel(j: Value) -> list[Value]:
+            start = f.address(source, times(f, j, self.panel * p.b.column), p.dtype)
+            to = f.address(into, times(f, j, p.k * self.panel), p.compute)
+            self.call_pack(f, "b", start, to, times(f, j, self.panel), index(p.k))
+            return []
+
+        f.loop(first, stop, 1, panel)
+        f.finish()
+        return Phase(name, chunks * self.shared_batches)
+
+    def multiply_phase(self) -> Phase:
+        p, how = self.p, self.how
+        row_chunks, column_chunks = -(-p.m // how.mb), -(-p.n // how.nb)
+        name = f"{self.name}.multiply"
+        f = self.phase_function(name)
+        rest, column = divide(f, Value("%chunk", I64), column_chunks)
+        rest, row = divide(f, rest, row_chunks)
+        group, split = divide(f, rest, how.splits)
+        buffer = f.alloca(p.compute, how.mb * how.kc + how.lanes) if how.pack_a else ""
+        start = times(f, group, how.group)
+        stop = smaller(f, plus(f, start, how.group), index(p.batches))
+        place = (times(f, row, how.mb), times(f, column, how.nb), times(f, split, self.depth))
+        f.loop(start, stop, 1, lambda b: self.block(f, b, split, *place, buffer), hint="b")
+        f.finish()
+        return Phase(name, -(-p.batches // how.group) * how.splits * row_chunks * column_chunks)
+
+    def block(
+        self, f: Function, batch: Value, split: Value, row: Value, column: Value, first_k: Value, buffer: str
+    ) -> list[Value]:
+        """Rows and columns of one chunk in one batch entry, over all blocks of k of one part."""
+        p, how = self.p, self.how
+        a = self.batch_address(f, "%A", p.a, batch, p.dtype)
+        if how.pack_b:
+            entry = times(f, batch if self.shared_batches > 1 else index(0), self.packed_elements)
+            b, b_type = f.address("%scratch", entry, p.compute), p.compute
+        else:
+            b, b_type = self.batch_address(f, "%B", p.b, batch, p.dtype), p.dtype
+        if how.splits > 1:
+            entry = plus(f, times(f, split, p.batches), batch)
+            sums = f.address("%scratch", index(self.partial // p.compute.itemsize), p.compute)
+            c = f.address(sums, times(f, entry, p.m * p.n), p.compute)
+        else:
+            c = self.batch_address(f, "%C", p.c, batch, p.result)
+        row_stop = smaller(f, plus(f, row, how.mb), index(p.m))
+        column_stop = smaller(f, plus(f, column, how.nb), index(p.n))
+        k_stop = smaller(f, plus(f, first_k, self.depth), index(p.k))
+
+        def of_k(k0: Value) -> list[Value]:
+            count = smaller(f, f.sub(k_stop, k0), index(how.kc))
+            first = f.compare("eq", k0, first_k)
+            last = f.compare("ge", plus(f, k0, how.kc), k_stop)
+            a_k = f.address(a, times(f, k0, p.a.column), p.dtype)
+            if how.pack_a:
+
+                def pack(i: Value) -> list[Value]:
+                    to = f.address(buffer, f.mul(f.sub(i, row), count), p.compute)
+                    self.call_pack(f, "a", f.address(a_k, times(f, i, p.a.row), p.dtype), to, i, count)
+                    return []
+
+                f.loop(row, row_stop, how.mr, pack)
+
+            def panel(j: Value) -> list[Value]:
+                if how.pack_b:
+                    at = f.add(times(f, j, p.k), times(f, k0, self.panel))  # j is a multiple of the panel
+                else:
+                    at = f.add(times(f, j, p.b.column), times(f, k0, p.b.row))
+                b_j = f.address(b, at, b_type)
+
+                def tile(i: Value) -> list[Value]:
+                    if how.pack_a:
+                        a_i = f.address(buffer, f.mul(f.sub(i, row), count), p.compute)
+                    else:
+                        a_i = f.address(a_k, times(f, i, p.a.row), p.dtype)
+                    self.call_tile(f, a_i, b_j, c, batch, i, j, count, first, last)
+                    return []
+
+                f.loop(row, row_stop, how.mr, tile, hint="i")
+                return []
+
+            f.loop(column, column_stop, self.panel, panel, hint="j")
+            return []
+
+        if self.blocks == 1:
+            of_k(first_k)
+        else:
+            f.loop(first_k, k_stop, how.kc, of_k, hint="k")
+        return []
+
+    def batch_address(self, f: Function, base: str, strides: Strides, batch: Value, dtype: DType) -> str:
+        offset, rest = index(0), batch
+        for size, stride in zip(reversed(self.p.batch), reversed(strides.batch), strict=True):
+            rest, at = divide(f, rest, size)
+            offset = f.add(offset, times(f, at, stride)) if stride else offset
+        return f.address(base, offset, dtype)
+
+    def variants(self, total: int, step: int) -> list[int]:
+        """Sizes of the pieces of ``total``: ``step``, and what is left over."""
+        return [s for s, there in ((step, total >= step), (total % step, total % step > 0)) if there]
+
+    def choose(self, f: Function, options: list[tuple[Value | None, Callable[[], None]]]) -> None:
+        """The first option whose condition holds; the last has none."""
+        done = f.fresh("chosen")[1:]
+        for condition, action in options:
+            if condition is None:
+                action()
+                f.emit(f"br label %{done}")
+            else:
+                yes, no = f.fresh("yes")[1:], f.fresh("no")[1:]
+                f.emit(f"br i1 {condition.ref}, label %{yes}, label %{no}")
+                f.label(yes)
+                action()
+                f.emit(f"br label %{done}")
+                f.label(no)
+        f.label(done)
+
+    # -- packing --
+
+    def call_pack(self, f: Function, which: str, source: str, into: str, at: Value, count: Value) -> None:
+        """Pack the panel that starts at row (of A) or column (of B) ``at``."""
+        total, step = (self.p.m, self.how.mr) if which == "a" else (self.p.n, self.panel)
+        options: list[tuple[Value | None, Callable[[], None]]] = []
+        for valid in self.variants(total, step):
+            name = self.pack_function(which, valid)
+
+            def action(name: str = name) -> None:
+                f.emit(f"call void @{name}(ptr {source}, ptr {into}, i64 {count.ref})")
+
+            options.append((f.compare("le", plus(f, at, valid), index(total)), action))
+        options[-1] = (None, options[-1][1])
+        self.choose(f, options)
+
+    def pack_function(self, which: str, valid: int) -> str:
+        """``(from, into, count)``: ``valid`` rows of A, or columns of B, as a panel ``into[k][step]``."""
+        p = self.p
+        name = f"{self.name}.pack_{which}{valid}"
+        if any(f"@{name}(" in g[:200] for g in self.module.functions):
+            return name
+        f = self.function(name, ("ptr", "source"), ("ptr", "into"), ("i64", "count"), internal=True)
+        across, along = (p.a.row, p.a.column) if which == "a" else (p.b.column, p.b.row)
+        step = self.how.mr if which == "a" else self.panel
+        if across == 1 or valid == 1:
+            self.pack_copy(f, valid, step, along, padded=which == "b")
+        elif along == 1:
+            self.pack_transposed(f, valid, step, across, padded=which == "b")
+        else:
+            self.pack_scalars(f, valid, step, across, along, padded=which == "b")
+        f.finish()
+        return name
+
+    def pack_copy(self, f: Function, valid: int, step: int, along: int, padded: bool) -> None:
+        lanes, p = self.how.lanes, self.p
+
+        def row(k: Value) -> list[Value]:
+            source, into = f.address("%source", times(f, k, along), p.dtype), times(f, k, step)
+            for start in range(0, valid, lanes):
+                mask = lane_mask(valid - start, lanes)
+                value = f.load(f.address(source, index(start), p.dtype), p.dtype, lanes, mask)
+                value = f.cast(value, p.compute)
+                to = f.address("%into", plus(f, into, start), p.compute)
+                f.store(value, to, None if padded else mask)
+            for start in range(-(-valid // lanes) * lanes, step if padded else 0, lanes):
+                f.store(f.constant(0, p.compute, lanes), f.address("%into", plus(f, into, start), p.compute))
+            return []
+
+        f.loop(index(0), Value("%count", I64), 1, row)
+
+    def pack_transposed(self, f: Function, valid: int, step: int, across: int, padded: bool) -> None:
+        """Squares of lanes x lanes, turned in registers; what is stored too far is overwritten by the next k."""
+        lanes, p = self.how.lanes, self.p
+        groups = range(0, -(-(step if padded else valid) // lanes) * lanes, lanes)
+
+        def square(k: Value, count: int | None, mask: Value | None) -> None:
+            turned = []
+            for start in groups:
+                rows = []
+                for i in range(start, start + lanes):
+                    if i < valid:
+                        at = f.address("%source", plus(f, k, i * across), p.dtype)
+                        rows.append(f.cast(f.load(at, p.dtype, lanes, mask), p.compute))
+                    else:
+                        rows.append(f.constant(0, p.compute, lanes))
+                turned.append(transposed(f, rows))
+            for kk in range(lanes if count is None else count):
+                for start, columns in zip(groups, turned, strict=True):
+                    to = f.address("%into", plus(f, times(f, k, step), kk * step + start), p.compute)
+                    keep = None if padded else lane_mask(valid - start, lanes)
+                    f.store(columns[kk], to, keep)
+
+        count = Value("%count", I64)
+        whole = f.sub(count, f.rem(count, index(lanes)))
+        whole = Value(whole.ref, I64)
+
+        def body(k: Value) -> list[Value]:
+            square(k, None, None)
+            return []
+
+        f.loop(index(0), whole, lanes, body)
+
+        def single(k: Value) -> list[Value]:
+            self.scalar_column(f, k, valid, step, across, 1, padded)
+            return []
+
+        f.loop(whole, count, 1, single)
+
+    def pack_scalars(self, f: Function, valid: int, step: int, across: int, along: int, padded: bool) -> None:
+        def body(k: Value) -> list[Value]:
+            self.scalar_column(f, k, valid, step, across, along, padded)
+            return []
+
+        f.loop(index(0), Value("%count", I64), 1, body)
+
+    def scalar_column(
+        self, f: Function, k: Value, valid: int, step: int, across: int, along: int, padded: bool
+    ) -> None:
+        p = self.p
+        source, into = times(f, k, along), times(f, k, step)
+
+        def one(i: Value) -> list[Value]:
+            at = f.address("%source", f.add(source, times(f, i, across)), p.dtype)
+            value = f.cast(f.load(at, p.dtype), p.compute)
+            f.store(value, f.address("%into", f.add(into, i), p.compute))
+            return []
+
+        def none(i: Value) -> list[Value]:
+            f.store(f.constant(0, p.compute), f.address("%into", f.add(into, i), p.compute))
+            return []
+
+        f.loop(index(0), index(valid), 1, one)
+        if padded and valid < step:
+            f.loop(index(valid), index(step), 1, none)
+
+    # -- tiles --
+
+    def call_tile(
+        self, f: Function, a: str, b: str, c: str, batch: Value, i: Value, j: Value, count: Value, first: Value,
+        last: Value,
+    ) -> None:  # fmt: skip
+        p = self.p
+        options: list[tuple[Value | None, Callable[[], None]]] = []
+        extra = "".join(f"ptr %{x}, " for x in self.extra)
+        for columns in self.variants(p.n, self.panel):
+            for rows in self.variants(p.m, self.how.mr):
+                name = self.tile_function(rows, columns)
+
+                def action(name: str = name) -> None:
+                    f.emit(
+                        f"call void @{name}(ptr {a}, ptr {b}, ptr {c}, {extra}i64 {batch.ref}, i64 {i.ref}, "
+                        f"i64 {j.ref}, i64 {count.ref}, i1 {first.ref}, i1 {last.ref})"
+                    )
+
+                inside = f.bits(
+                    "and",
+                    f.compare("le", plus(f, i, rows), index(p.m)),
+                    f.compare("le", plus(f, j, columns), index(p.n)),
+                )
+                options.append((inside, action))
+        options[-1] = (None, options[-1][1])
+        self.choose(f, options)
+
+    def tile_function(self, rows: int, columns: int) -> str:
+        """One tile over ``count`` of k. ``first``: the sums start here; ``last``: they end here."""
+        p, how = self.p, self.how
+        name = f"{self.name}.tile{rows}x{columns}"
+        if any(f"@{name}(" in g[:200] for g in self.module.functions):
+            return name
+        pointers = [("ptr", x) for x in ("a", "b", "c", *self.extra)]
+        numbers = [("i64", x) for x in ("batch", "i", "j", "count")] + [("i1", "first"), ("i1", "last")]
+        f = self.function(name, *pointers, *numbers, internal=True)
+        lanes = how.lanes
+        vectors = -(-columns // lanes)
+        masks = [lane_mask(columns - v * lanes, lanes) for v in range(vectors)]
+        a_type = p.compute if how.pack_a else p.dtype
+        a_row, a_k = (1, how.mr) if how.pack_a else (p.a.row, p.a.column)
+        b_type, b_k = (p.compute, self.panel) if how.pack_b else (p.dtype, p.b.row)
+
+        def step(k: Value, sums: Sequence[Value], ahead: int) -> list[Value]:
+            b_at = f.address("%b", times(f, k, b_k), b_type)
+            a_at = f.address("%a", times(f, k, a_k), a_type)
+            row_b = []
+            for v in range(vectors):
+                at = f.address(b_at, index(ahead * b_k + v * lanes), b_type)
+                row_b.append(f.cast(f.load(at, b_type, lanes, None if how.pack_b else masks[v]), p.compute))
+            out = list(sums)
+            for r in range(rows):
+                at = f.address(a_at, index(ahead * a_k + r * a_row), a_type)
+                x = f.splat(f.cast(f.load(at, a_type), p.compute), lanes)
+                for v in range(vectors):
+                    out[r * vectors + v] = self.multiply_add(f, x, row_b[v], sums[r * vectors + v])
+            return out
+
+        start = [f.constant(0, p.compute, lanes)] * (rows * vectors)
+        start = self.start_sums(f, rows, masks, start)
+        count = Value("%count", I64)
+        unroll = how.unroll
+        whole = f.sub(count, f.rem(count, index(unroll)))
+
+        def several(k: Value, *sums: Value) -> Sequence[Value]:
+            now: Sequence[Value] = sums
+            for ahead in range(unroll):
+                now = step(k, now, ahead)
+            return now
+
+        sums = f.loop(index(0), whole, unroll, several, start, hint="k")
+        sums = f.loop(whole, count, 1, lambda k, *s: step(k, s, 0), sums, hint="k")
+        self.store_sums(f, rows, columns, masks, sums)
+        f.finish()
+        return name
+
+    def multiply_add(self, f: Function, x: Value, y: Value, z: Value) -> Value:
+        if not dtypes.is_floating(x.dtype):
+            return f.add(f.mul(x, y), z)
+        return f.intrinsic("fma" if self.target.fma else "fmuladd", x, y, z)
+
+    @property
+    def c_strides(self) -> tuple[int, int, DType]:
+        """(row, column, dtype) of where tiles are stored: C, or the sums of one part of k."""
+        p = self.p
+        return (p.n, 1, p.compute) if self.how.splits > 1 else (p.c.row, p.c.column, p.result)
+
+    def c_address(self, f: Function, row: int, column: int) -> str:
+        r, s, dtype = self.c_strides
+        at = f.add(times(f, Value("%i", I64), r), times(f, Value("%j", I64), s))
+        return f.address("%c", plus(f, at, row * r + column * s), dtype)
+
+    def start_sums(
+        self, f: Function, rows: int, masks: Sequence[Value | None], zeros: list[Value]
+    ) -> list[Value]:
+        """Zero in the first block of k (or C, to add to it), what was stored in the others."""
+        accumulate = self.p.accumulate and self.how.splits == 1
+        if self.blocks == 1 and not accumulate:
+            return zeros
+        stored = self.load_c(f, rows, masks) if accumulate else None
+        if stored is not None:
+            return stored
+        before, there, done = f.block, f.fresh("more")[1:], f.fresh("start")[1:]
+        f.emit(f"br i1 %first, label %{done}, label %{there}")
+        f.label(there)
+        loaded = self.load_c(f, rows, masks)
+        end = f.block
+        f.emit(f"br label %{done}")
+        f.label(done)
+        out = []
+        for zero, value in zip(zeros, loaded, strict=True):
+            text = f"phi {zero.type} [ {zero.ref}, %{before} ], [ {value.ref}, %{end} ]"
+            out.append(f.define(zero.dtype, zero.width, text))
+        return out
+
+    def load_c(self, f: Function, rows: int, masks: Sequence[Value | None]) -> list[Value]:
+        _, s, dtype = self.c_strides
+        lanes, out = self.how.lanes, []
+        for r in range(rows):
+            for v, mask in enumerate(masks):
+                at = self.c_address(f, r, v * lanes)
+                if s == 1:
+                    value = f.load(at, dtype, lanes, mask)
+                else:
+                    offsets = f.mul(f.lanes(lanes), f.splat(index(s), lanes)) if lanes > 1 else index(0)
+                    value = f.gather(at, offsets, dtype, mask) if lanes > 1 else f.load(at, dtype)
+                out.append(f.cast(value, self.p.compute))
+        return out
+
+    def store_sums(
+        self, f: Function, rows: int, columns: int, masks: Sequence[Value | None], sums: Sequence[Value]
+    ) -> None:
+        _, s, dtype = self.c_strides
+        lanes = self.how.lanes
+        epilogue = self.epilogue if self.how.splits == 1 else None
+        if s == 1 and not (epilogue and self.how.swap):
+
+            def straight(finish: bool) -> None:
+                for r in range(rows):
+                    for v, mask in enumerate(masks):
+                        value = sums[r * len(masks) + v]
+                        if finish and epilogue:
+                            row, column = plus(f, Value("%i", I64), r), plus(f, Value("%j", I64), v * lanes)
+                            value = epilogue(f, value, Value("%batch", I64), row, column, mask)
+                        f.store(f.cast(value, dtype), self.c_address(f, r, v * lanes), mask)
+
+            self.at_last(f, straight, epilogue is not None)
+            return
+
+        # Columns are apart: through memory, as rows of the tile turned (rows of C if the product is swapped).
+        width = len(masks) * lanes
+        memory = f.alloca(self.p.compute, rows * width)
+        for at, value in enumerate(sums):
+            f.store(value, f.address(memory, index(at * lanes), self.p.compute))
+        self.at_last(f, lambda finish: self.store_turned(f, rows, columns, width, memory, finish), epilogue is not None)
+
+    def at_last(self, f: Function, store: Callable[[bool], None], special: bool) -> None:
+        """``store(True)`` where the sums are finished, ``store(False)`` before, if there is a difference."""
+        if not special or self.blocks == 1:
+            store(special)
+            return
+        self.choose(f, [(Value("%last", dtypes.bool_), lambda: store(True)), (None, lambda: store(False))])
+
+    def store_turned(self, f: Function, rows: int, columns: int, width: int, memory: str, finish: bool) -> None:
+        """Column ``j`` of the tile holds ``rows`` values, gathered and stored as vectors if rows are adjacent in C."""
+        r, s, dtype = self.c_strides
+        lanes, p = self.how.lanes, self.p
+        epilogue = self.epilogue if finish else None
+
+        def column(j: Value) -> list[Value]:
+            for start in range(0, rows, lanes):
+                n = min(lanes, rows - start)
+                wide = lanes if r == 1 and lanes > 1 else 1
+                for piece in [start] if wide > 1 else range(start, start + n):
+                    mask = lane_mask(n, lanes) if wide > 1 else None
+                    base = f.address(memory, plus(f, j, piece * width), p.compute)
+                    if wide > 1:
+                        offsets = f.mul(f.lanes(lanes), f.splat(index(width), lanes))
+                        value = f.gather(base, offsets, p.compute, mask)
+                    else:
+                        value = f.load(base, p.compute)
+                    row, at = plus(f, Value("%i", I64), piece), f.add(Value("%j", I64), j)
+                    if epilogue:
+                        where = (at, row) if self.how.swap else (row, at)
+                        value = epilogue(f, value, Value("%batch", I64), *where, mask)
+                    to = f.address("%c", f.add(times(f, row, r), times(f, at, s)), dtype)
+                    f.store(f.cast(value, dtype), to, mask)
+            return []
+
+        f.loop(index(0), index(columns), 1, column)
+
+    # -- parts of k --
+
+    def sum_phase(self) -> Phase:
+        """The parts of k added in order, each chunk some rows of one batch entry."""
+        p, how = self.p, self.how
+        name = f"{self.name}.sum"
+        f = self.phase_function(name)
+        each = max(1, min(p.m, (1 << 15) // (p.n * how.splits)))
+        chunks = -(-p.m // each)
+        batch, rest = divide(f, Value("%chunk", I64), chunks)
+        first = times(f, rest, each)
+        stop = smaller(f, plus(f, first, each), index(p.m))
+        part = p.batches * p.m * p.n
+        sums = f.address("%scratch", index(self.partial // p.compute.itemsize), p.compute)
+        sums = f.address(sums, times(f, batch, p.m * p.n), p.compute)
+        c = self.batch_address(f, "%C", p.c, batch, p.result)
+        wide = how.lanes if p.c.column == 1 and not (self.epilogue and how.swap) else 1
+
+        def piece(i: Value, j: Value, width: int) -> None:
+            at = f.add(times(f, i, p.n), j)
+            to = f.address(c, f.add(times(f, i, p.c.row), times(f, j, p.c.column)), p.result)
+            total = f.load(f.address(sums, at, p.compute), p.compute, width)
+            for s in range(1, how.splits):
+                more = f.load(f.address(sums, plus(f, at, s * part), p.compute), p.compute, width)
+                total = f.add(total, more)
+            if p.accumulate:
+                total = f.add(f.cast(f.load(to, p.result, width), p.compute), total)
+            if self.epilogue:
+                total = self.epilogue(f, total, batch, *((j, i) if how.swap else (i, j)), None)
+            f.store(f.cast(total, p.result), to)
+
+        def row(i: Value) -> list[Value]:
+            whole = p.n // wide * wide
+
+            def several(j: Value) -> list[Value]:
+                piece(i, j, wide)
+                return []
+
+            def one(j: Value) -> list[Value]:
+                piece(i, j, 1)
+                return []
+
+            f.loop(index(0), index(whole), wide, several)
+            f.loop(index(whole), index(p.n), 1, one)
+            return []
+
+        f.loop(first, stop, 1, row)
+        f.finish()
+        return Phase(name, chunks * p.batches)
+
+    # -- one row or column --
+
+    def emit_vector(self) -> Gemm:
+        raise NotImplementedError
+
+
+def divide(f: Function, x: Value, by: int) -> tuple[Value, Value]:
+    """(quotient, remainder)."""
+    if by == 1:
+        return x, index(0)
+    return f.define(I64, 1, f"udiv i64 {x.ref}, {by}"), f.define(I64, 1, f"urem i64 {x.ref}, {by}")
+
+
+def times(f: Function, x: Value, by: int) -> Value:
+    if x.is_constant:
+        return index(int(x.ref) * by)
+    return index(0) if by == 0 else x if by == 1 else f.mul(x, index(by))
+
+
+def plus(f: Function, x: Value, more: int) -> Value:
+    if x.is_constant:
+        return index(int(x.ref) + more)
+    return x if more == 0 else f.add(x, index(more))
+
+
+def smaller(f: Function, x: Value, y: Value) -> Value:
+    if x.is_constant and y.is_constant:
+        return index(min(int(x.ref), int(y.ref)))
+    return f.intrinsic("smin", x, y)
+
+
+def lane_mask(valid: int, lanes: int) -> Value | None:
+    """The first ``valid`` lanes; None if that is all of them."""
+    if valid >= lanes:
+        return None
+    return Value("<" + ", ".join(f"i1 {'true' if i < valid else 'false'}" for i in range(lanes)) + ">", dtypes.bool_, lanes)
+
+
+def transposed(f: Function, rows: list[Value]) -> list[Value]:
+    """The columns of a square of vectors, in log2 steps of two-vector shuffles."""
+    n, half = len(rows), 1
+    kind = rows[0].type
+    while half < n:
+        out = list(rows)
+        for i in range(n):
+            if i & half:
+                continue
+            x, y = rows[i], rows[i | half]
+            low = [lane if not lane & half else n + (lane ^ half) for lane in range(n)]
+            high = [lane | half if not lane & half else n + lane for lane in range(n)]
+            for at, picks in ((i, low), (i | half, high)):
+                mask = ", ".join(f"i32 {q}" for q in picks)
+                text = f"shufflevector {kind} {x.ref}, {kind} {y.ref}, <{n} x i32> <{mask}>"
+                out[at] = f.define(x.dtype, n, text)
+        rows, half = out, half * 2
+    return rows
