@@ -77,6 +77,21 @@ def backend() -> str:
     return answer() if answer is not None else os.environ.get("KERAS_BACKEND", "")
 
 
+def after_import(name: str, change: Callable[[ModuleType], None]) -> None:
+    """Have ``change(module)`` called once Keras's module ``name`` has run, or now if it has."""
+    if name in sys.modules:
+        change(sys.modules[name])
+    before = LOADERS.get(name)
+    around = partial(_Around, partial(_then, change))
+    LOADERS[name] = around if before is None else lambda loader: around(before(loader))
+    install()
+
+
+def _then(change: Callable[[ModuleType], None], module: ModuleType, run: Run) -> None:
+    run(module)
+    change(module)
+
+
 class Finder:
     """Finds Keras's modules where the other finders do, and has a few of them run between our own lines.
 

@@ -366,6 +366,10 @@ class Graph:
             )
         return self.unique_name(base.strip("<>"))
 
+    def _name_on(self, variable: Any, what: str) -> str:
+        with self.name_scope(None):  # a variable's name is whole
+            return self._fresh_name(f"{_stem(variable)}/{what}")
+
     def _add(self, call: Call, abstract: Callable[[Evaluation], list[Any]] | None = None) -> Any:
         first, second = self._evaluate(0, call, abstract), self._evaluate(1, call, abstract)
         self.calls.append(call)
@@ -396,26 +400,31 @@ class Graph:
         return Tensor(array)
 
     def read(self, variable: Any) -> GraphTensor:
-        call = Call(self, self._fresh_name(f"{_stem(variable)}/read"), "read", lambda: variable.value(), variable=variable)
+        call = Call(self, self._name_on(variable, "read"), "read", lambda: variable.value(), variable=variable)
         return self._add(call)
 
     def assign(self, variable: Any, value: Any) -> GraphTensor:
-        return self.update(variable, lambda held, new: new, value, "assign")
+        return self.update(variable, None, value, "assign")
 
-    def update(self, variable: Any, combine: Callable[[Any, Any], Any], value: Any, name: str = "assign") -> GraphTensor:
-        """Record ``variable := combine(its value then, value)``; returns the value assigned."""
+    def update(
+        self, variable: Any, combine: Callable[[Any, Any], Any] | None, value: Any, name: str = "assign"
+    ) -> GraphTensor:
+        """Record ``variable := combine(its value then, value)``, or just ``value``; returns the value assigned."""
+
+        def combined(new: Any) -> Any:
+            new = as_tensor(new, variable.dtype)
+            return new if combine is None else combine(variable.value(), new).astype(variable.dtype)
 
         def fn(new: Any) -> Any:
-            held = variable.value()
-            return variable.assign(combine(held, as_tensor(new, variable.dtype)).astype(variable.dtype))
+            return variable.assign(combined(new))
 
         value = _readable(value)
-        call = Call(self, self._fresh_name(f"{_stem(variable)}/{name}"), "assign", fn, (value,), variable=variable)
+        call = Call(self, self._name_on(variable, name), "assign", fn, (value,), variable=variable)
 
         def abstract(evaluation: Evaluation) -> list[Any]:
             # Without the effect: in the abstract, nothing has run.
             (new,), _ = evaluation.arguments(call)
-            out = combine(variable.value(), as_tensor(new, variable.dtype))
+            out = combined(new)
             if out.shape != variable.shape:
                 raise ShapeError(
                     explain(f"assign: variable {variable.name!r} has shape {variable.shape}, the value {out.shape}.")
@@ -432,7 +441,7 @@ class Graph:
         variable.spec = spec
         variable.graph = self
         self.variables.append(variable)
-        call = Call(self, self._fresh_name(f"{_stem(variable)}/initializer"), "assign", variable.assign, (value,),
+        call = Call(self, self._name_on(variable, "initializer"), "assign", variable.assign, (value,),
                     variable=variable)  # fmt: skip
 
         def abstract(evaluation: Evaluation) -> list[Any]:
@@ -548,7 +557,7 @@ def run(session: Any, fetches: Any, feed_dict: dict[Any, Any]) -> Any:
         plan = graph._programs[key] = _trace(graph, wanted, ordered, [Spec(feeds[t].shape, t.dtype) for t in ordered])
         if len(graph._programs) > MAX_PROGRAMS:
             _, dropped = graph._programs.popitem(last=False)
-            session.forget(dropped.program)
+
     else:
         graph._programs.move_to_end(key)
     outputs = session.execute(plan.program, [feeds[t] for t in ordered])

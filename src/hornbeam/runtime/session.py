@@ -282,6 +282,13 @@ class Session:
             self._executables[program] = found
         return found
 
+    def set_threads(self, threads: int | None) -> None:
+        """Let its computations use so many threads from here on; None leaves it to the engine."""
+        self.options = self.options._replace(threads=threads)
+        self._executables.clear()
+        self._by_structure.clear()
+        self._operations.clear()
+
     def _compile(self, program: Program) -> Any:
         if config.CHECK.value:
             check(program)
