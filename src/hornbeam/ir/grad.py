@@ -37,7 +37,7 @@ def backward(
 
     Values are told apart by identity. Raises GradientError if a row on the way has no gradient.
     """
-    active = _reached_from(sources, records)
+    active = reached_from(sources, records)
     pending: dict[int, Any] = {}
     found: dict[int, Any] = {}
     wanted = {id(s) for s in sources}
@@ -75,7 +75,7 @@ def _apply_rule(primitive: Primitive, args: Any, attrs: dict[str, Any], outs: An
     return primitive.grad(gs[0], *args, outs[0], **attrs)
 
 
-def _reached_from(sources: Iterable[Any], records: Iterable[Record]) -> set[int]:
+def reached_from(sources: Iterable[Any], records: Iterable[Record]) -> set[int]:
     """Ids of the values that depend differentiably on a source."""
     active = {id(s) for s in sources}
     for primitive, args, _, outs in records:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any
 
+import numpy as np
+
 from hornbeam.base import dtypes, tree
-from hornbeam.errors import GradientError, explain
-from hornbeam.ir import grad as ir_grad
+from hornbeam.errors import GradientError, ShapeError, explain
 from hornbeam.ir.bind import current
-from hornbeam.ir.grad import Record, backward, ones_like, zeros_like
+from hornbeam.ir.grad import Record, backward, ones_like, reached_from, zeros_like
+from hornbeam.ir.operators import Operators
 from hornbeam.ir.primitive import Primitive
+from hornbeam.runtime import session as sessions
 from hornbeam.runtime.tensor import Tensor, as_tensor
 
 active: ContextVar[tuple[GradientTape, ...]] = ContextVar("hornbeam_tapes", default=())
@@ -26,7 +29,7 @@ def record(primitive: Primitive, args: tuple[Any, ...], attrs: dict[str, Any], o
     """Note one application on every tape that is recording under the current interpreter."""
     here = current()
     for tape in active.get():
-        if tape.interpreter is here:
+        if tape.interpreter is here and not tape.paused:
             tape.records.append(Record(primitive, args, attrs, outs))
 
 
@@ -34,9 +37,8 @@ def note_read(variable: Any, value: Tensor) -> None:
     """Tell those tapes that ``value`` was read from ``variable``."""
     here = current()
     for tape in active.get():
-        if tape.interpreter is not here:
-            continue
-        tape.reads.setdefault(id(variable), (variable, {}))[1][id(value)] = value
+        if tape.interpreter is here and not tape.paused:
+            tape.reads.setdefault(id(variable), (variable, {}))[1][id(value)] = value
 
 
 class GradientTape:
@@ -61,23 +63,24 @@ class GradientTape:
         self.reads: dict[int, tuple[Any, dict[int, Tensor]]] = {}  # variable -> the tensors read from it
         self.watched: dict[int, Any] = {}  # tensors and variables watched by hand
         self.interpreter: Any = None
-        self._token: Token[tuple[GradientTape, ...]] | None = None
+        self.paused = False
+        self._recording = False
         self._used = False
+        self._unconnected: dict[int, str] = {}  # source -> why its gradient was None
 
     def __enter__(self) -> GradientTape:
-        if self._token is not None:
+        if self._recording:
             raise GradientError("this tape is recording already; use another one inside its block.")
-        self.interpreter = current()
-        self._token = active.set((*active.get(), self))
+        self.interpreter, self._recording, self._used = current(), True, False
+        active.set((*active.get(), self))
         return self
 
     def __exit__(self, *exc: Any) -> None:
         self._stop()
 
     def _stop(self) -> None:
-        if self._token is not None:
-            active.set(tuple(t for t in active.get() if t is not self))
-            self._token = None
+        self._recording = False
+        active.set(tuple(t for t in active.get() if t is not self))
 
     def watch(self, tensor: Any) -> None:
         """Differentiate with respect to these tensors or variables too (any structure of them).
@@ -111,20 +114,22 @@ class GradientTape:
         return id(variable) in self.watched or (self.watch_accessed_variables and variable.trainable)
 
     def reset(self) -> None:
-        """Forget everything recorded so far."""
-        if self._token is None:
-            raise GradientError("reset: the tape is not recording.")
+        """Forget everything recorded so far. Raises GradientError outside the tape's block."""
+        if not self._recording:
+            raise GradientError(explain("reset: the tape is not recording.", fix="call it inside   with tape:"))
         self.records.clear()
         self.reads.clear()
 
     @contextmanager
     def stop_recording(self) -> Iterator[None]:
         """Within the block, this tape records nothing."""
-        token = active.set(tuple(t for t in active.get() if t is not self))
+        before, self.paused = self.paused, True
         try:
             yield
         finally:
-            active.reset(token)
+            self.paused = before
+
+    # -- derivatives -------------------------------------------------------------------------------------------------------
 
     def gradient(
         self, target: Any, sources: Any, output_gradients: Any = None, unconnected_gradients: Any = None
@@ -134,15 +139,54 @@ class GradientTape:
         Args:
             sources: tensors or variables in any structure, which the result has too.
             output_gradients: cotangents in the structure of ``target``; ones by default.
-            unconnected_gradients: None (the default) gives None where nothing connects target and source, "zero" zeros.
+            unconnected_gradients: None (the default) gives None where nothing connects target and source, and
+                ``explain`` says why; "zero" gives zeros.
         Raises:
             GradientError: on the second call of a tape that is not persistent, and for targets or sources that are not
-                tensors.
+                tensors of a floating dtype.
         """
-        zero = str(getattr(unconnected_gradients, "value", unconnected_gradients)).lower() == "zero"
-        if unconnected_gradients is not None and not zero and str(unconnected_gradients).lower() not in ("none",):
-            if getattr(unconnected_gradients, "value", "") != "none":
-                raise GradientError(f"unconnected_gradients is None or 'zero', not {unconnected_gradients!r}.")
+        zero = _wants_zero(unconnected_gradients)
+        recorded = getattr(self.interpreter, "gradients", None)
+        if recorded is not None:  # by a graph, which differentiates when it runs
+            flat, structure = tree.flatten(sources)
+            grads = recorded(target, flat, output_gradients)
+            grads = [zeros_like(s) if g is None and zero else g for g, s in zip(grads, flat, strict=True)]
+            return tree.unflatten(structure, grads)
+        targets = [self._target(t) for t in tree.leaves(target)]
+        if not targets:
+            raise GradientError("gradient: there is no target; it is None or an empty structure.")
+        flat, structure = tree.flatten(sources)
+        seeds = _seeds(targets, output_gradients)
+        with self._derivative():
+            grads = self._pull(targets, seeds, flat, zero)
+        return tree.unflatten(structure, grads)
+
+    def jacobian(self, target: Any, sources: Any, unconnected_gradients: Any = None, **options: Any) -> Any:
+        """d target / d source, of shape ``target.shape + source.shape``, for each of ``sources``; one row at a time."""
+        zero, target = _wants_zero(unconnected_gradients), self._target(target)
+        flat, structure = tree.flatten(sources)
+        with self._derivative():
+            rows = [self._pull([target], [seed], flat, zero) for seed in _unit_seeds(target, 1)]
+        return tree.unflatten(structure, _stacked(rows, flat, tuple(target.shape)))
+
+    def batch_jacobian(self, target: Any, source: Any, unconnected_gradients: Any = None, **options: Any) -> Any:
+        """For each row b of the leading axis, d target[b] / d source[b]: shape ``target.shape + source.shape[1:]``.
+
+        Rows must not mix. Raises ShapeError if the leading axes differ.
+        """
+        zero, target = _wants_zero(unconnected_gradients), self._target(target)
+        if not target.shape or not source.shape or target.shape[0] != source.shape[0]:
+            raise ShapeError(explain(f"batch_jacobian: {target.shape} and {source.shape} have no common leading axis."))
+        with self._derivative():
+            rows = [self._pull([target], [seed], [source], zero) for seed in _unit_seeds(target, target.shape[0])]
+        (out,) = _stacked(rows, [source], (len(rows),))
+        if out is None:
+            return None
+        return out.transpose((1, 0, *range(2, out.ndim))).reshape((*target.shape, *source.shape[1:]))
+
+    @contextmanager
+    def _derivative(self) -> Iterator[None]:
+        """One set of gradients: all that a tape gives unless it is persistent."""
         if self._used and not self.persistent:
             raise GradientError(
                 explain(
@@ -153,77 +197,146 @@ class GradientTape:
         self._used = True
         if not self.persistent:
             self._stop()
-        targets = [self._target(t) for t in tree.leaves(target)]
-        flat, structure = tree.flatten(sources)
-        seeds = [as_tensor(g, t.dtype) for g, t in zip(tree.leaves(output_gradients), targets, strict=False)]
-        seeds = seeds or [ones_like(t) for t in targets]
-        pairs = [(t, g) for t, g in zip(targets, seeds, strict=True) if dtypes.is_inexact(t.dtype)]
-        tensors = [self._tensors(s) for s in flat]
-        every = [t for group in tensors for t in group]
-        found = iter(backward(self.records, [t for t, _ in pairs], [g for _, g in pairs], every))
-        out = []
-        for source, group in zip(flat, tensors, strict=True):
-            parts = [g for g in (next(found) for _ in group) if g is not None]
-            total = sum(parts[1:], parts[0]) if parts else None
-            out.append(zeros_like(as_tensor(source)) if total is None and zero else total)
-        if not self.persistent:
-            self.records = []
-        return tree.unflatten(structure, out)
+        try:
+            yield
+        finally:
+            if not self.persistent:
+                self.records = []
+                self.reads = {i: (v, {}) for i, (v, _) in self.reads.items()}  # what was watched may still be asked
+
+    def _pull(self, targets: list[Tensor], seeds: list[Any], sources: list[Any], zero: bool) -> list[Any]:
+        """Gradients of the targets, weighted by seeds, with respect to each source."""
+        entered = [self._tensors(s) for s in sources]
+        found = iter(backward(self.records, targets, seeds, [t for group in entered for t in group]))
+        grads: list[Any] = []
+        for source, group in zip(sources, entered, strict=True):
+            parts = [g for g in [next(found) for _ in group] if g is not None]
+            if parts:
+                grads.append(sum(parts[1:], parts[0]))
+            elif zero:
+                grads.append(zeros_like(_variable(source)))
+            else:
+                self._unconnected[id(_variable(source))] = why = self._why(targets, source)
+                sessions.current().ledger.note("unconnected gradient", why)
+                grads.append(None)
+        return grads
 
     def _target(self, x: Any) -> Tensor:
-        variable = getattr(x, "__hornbeam_variable__", x)
-        if id(variable) in self.reads:
-            return next(iter(self.reads[id(variable)][1].values()))
+        variable = _variable(x)
+        if read := self._read_as(variable):
+            x = read[-1]
+        elif isinstance(variable, Operators):
+            x = as_tensor(variable)
         if not isinstance(x, Tensor):
-            raise GradientError(f"gradient: the target is a {type(x).__name__}, not a tensor of this runtime.")
+            raise GradientError(
+                explain(
+                    f"gradient: the target is a {type(x).__name__}, not a tensor of this runtime.",
+                    why="What was computed with NumPy or Python leaves no record to differentiate.",
+                    fix="compute it with operations of this runtime, inside the tape's block",
+                )
+            )
+        if not dtypes.is_inexact(x.dtype):
+            what = f"gradient: the target is {x.dtype.name}; only floating tensors have gradients."
+            raise GradientError(explain(what, fix="differentiate what it was cast, rounded or counted from"))
         return x
 
     def _tensors(self, source: Any) -> list[Tensor]:
         """The tensors through which a source entered the records."""
-        variable = getattr(source, "__hornbeam_variable__", source)
+        variable = _variable(source)
         if isinstance(variable, Tensor):
             return [variable] if id(variable) in self.watched or self._made_here(variable) else []
-        if not hasattr(variable, "spec"):
-            raise GradientError(f"gradient: a source is a {type(source).__name__}, not a tensor or variable.")
-        if id(variable) not in self.reads or not self._watches(variable):
-            return []
-        return list(self.reads[id(variable)][1].values())
+        if not isinstance(variable, Operators):
+            what = f"gradient: a source is a {type(source).__name__}, not a tensor or variable."
+            raise GradientError(explain(what, fix="x = hb.tensor(x); tape.watch(x)   # before computing with it"))
+        return self._read_as(variable) if self._watches(variable) else []
+
+    def _read_as(self, variable: Any) -> list[Tensor]:
+        """What was read from ``variable`` while this tape recorded."""
+        return list(self.reads[id(variable)][1].values()) if id(variable) in self.reads else []
 
     def _made_here(self, tensor: Tensor) -> bool:
         """Whether a recorded application of watched values made ``tensor``: differentiating by it needs no watch."""
         return any(o is tensor for r in self.records for o in r.outs)
 
     def explain(self, target: Any, source: Any) -> str:
-        """Why the gradient of ``target`` with respect to ``source`` is None, in one sentence."""
+        """Why the gradient of ``target`` with respect to ``source`` is None, in one sentence.
+
+        For a tape that is not persistent, ask after ``gradient`` has answered None.
+        """
+        said = self._unconnected.get(id(_variable(source)))
+        return said or self._why([self._target(t) for t in tree.leaves(target)], source)
+
+    def _why(self, targets: list[Tensor], source: Any) -> str:
+        variable = _variable(source)
         tensors = self._tensors(source)
+        if not dtypes.is_inexact(variable.dtype):
+            return f"the source is {variable.dtype.name}; only floating tensors have gradients."
         if not tensors:
-            watched = "is not watched" if id(source) not in self.reads else "is not trainable and not watched"
-            return f"the source was not used under this tape, or {watched}: call tape.watch(source) before using it."
-        reached = ir_grad._reached_from(tensors, self.records)
-        if id(self._target(target)) in reached:
+            if id(variable) in self.reads:
+                return "the variable is not trainable, or the tape watches none by itself: call tape.watch(variable) first."
+            if not isinstance(variable, Tensor):
+                return "the variable was not read under this tape, in this thread."
+            return "the source was not watched: call tape.watch(source) before using it."
+        reached = reached_from(tensors, self.records)
+        if any(id(t) in reached for t in targets):
             return "they are connected."
+        ends = []
         for primitive, args, _, outs in self.records:
             if any(id(a) in reached for a in args) and not any(id(o) in reached for o in outs):
-                return f"the path ends at {primitive.name}, through which no gradient flows."
-        return "nothing recorded leads from the source to the target."
+                ends.append(primitive.name)
+        if ends:
+            return f"the path ends at {', '.join(dict.fromkeys(ends))}, through which no gradient flows."
+        return (
+            "nothing recorded leads from the source to the target: it was computed outside the tape, with NumPy, "
+            "or through the assignment of a variable."
+        )
 
-    def jacobian(self, target: Any, sources: Any, **options: Any) -> Any:
-        """d target / d source, of shape ``target.shape + source.shape``, for each of ``sources``; one row at a time."""
-        target = self._target(target)
-        flat, structure = tree.flatten(sources)
-        persistent, self.persistent = self.persistent, True
-        rows: list[list[Any]] = []
-        try:
-            for i in range(target.size):
-                seed = as_tensor([1.0 if j == i else 0.0 for j in range(target.size)], target.dtype)
-                rows.append(tree.leaves(self.gradient(target, flat, seed.reshape(target.shape), "zero")))
-        finally:
-            self.persistent = persistent
-        out = []
-        for k, s in enumerate(flat):
-            stacked = as_tensor([r[k] for r in rows]) if rows else zeros_like(as_tensor(s))
-            out.append(stacked.reshape((*target.shape, *s.shape)))
-        return tree.unflatten(structure, out)
+
+def _variable(x: Any) -> Any:
+    return getattr(x, "__hornbeam_variable__", x)
+
+
+def _wants_zero(unconnected: Any) -> bool:
+    """From None, "none" or "zero", also as members of TensorFlow's enumeration."""
+    given = getattr(unconnected, "value", unconnected)
+    if given not in (None, "none", "zero"):
+        raise GradientError(f"unconnected_gradients is None, 'none' or 'zero', not {unconnected!r}.")
+    return given == "zero"
+
+
+def _seeds(targets: list[Tensor], given: Any) -> list[Any]:
+    if given is None:
+        return [ones_like(t) for t in targets]
+    leaves = tree.leaves(given)
+    if len(leaves) != len(targets):
+        raise GradientError(explain(f"gradient: {len(leaves)} output_gradients for {len(targets)} targets."))
+    seeds = [as_tensor(g, t.dtype) for g, t in zip(leaves, targets, strict=True)]
+    for seed, target in zip(seeds, targets, strict=True):
+        if seed.shape != target.shape:
+            raise ShapeError(explain(f"gradient: an output gradient of shape {seed.shape} for a target of {target.shape}."))
+    return seeds
+
+
+def _unit_seeds(target: Tensor, rows: int) -> Iterator[Any]:
+    """Cotangents that pick the elements of ``target`` one by one, in all of its ``rows`` (or 1) at once."""
+    each = target.size // max(rows, 1)
+    for i in range(each):
+        unit = np.zeros((rows, each), target.dtype)
+        unit[:, i] = 1
+        yield as_tensor(unit.reshape(target.shape))
+
+
+def _stacked(rows: list[list[Any]], sources: list[Any], shape: tuple[int, ...]) -> list[Any]:
+    """For each source, its gradients in all rows as one tensor of ``shape + source.shape``."""
+    out = []
+    for k, source in enumerate(sources):
+        parts = [row[k] for row in rows]
+        if any(p is None for p in parts):
+            out.append(None)
+        else:
+            stacked = as_tensor(parts) if parts else as_tensor(np.zeros((0,), _variable(source).dtype))
+            out.append(stacked.reshape((*shape, *source.shape)))
+    return out
 
 
 @contextmanager
