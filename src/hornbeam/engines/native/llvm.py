@@ -293,12 +293,12 @@ class Function:
 
     def halves(self, x: Value) -> tuple[Value, Value]:
         half = x.width // 2
+        if half == 1:
+            return self.extract(x, 0), self.extract(x, 1)
         parts = []
         for start in (0, half):
             picks = ", ".join(f"i32 {start + i}" for i in range(half))
             parts.append(self.define(x.dtype, half, f"shufflevector {x.typed}, {x.type} poison, <{half} x i32> <{picks}>"))
-        if half == 1:
-            parts = [self.extract(Value(p.ref, p.dtype, 2)._replace(width=1), 0) for p in parts]
         return parts[0], parts[1]
 
     # -- arithmetic ----------------------------------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ class LoopEmitter:
         reductions = [n for n in inside if n.primitive in REDUCTIONS]
         self.inside = set(inside)
         self.module, self.fusion, self.name, self.lanes = module, fusion, name, lanes
-        self.rank = len(outer) + len(inner)
+        self.rank, self.outer_inner = len(outer) + len(inner), (outer, inner)
         self.targets, self.reductions = list(targets), list(reductions)
         self.reduced = set(reductions)
         self.full_shape = outer + inner
@@ -166,11 +166,20 @@ class LoopEmitter:
             self.forms[(self.fusion.base(node), offset(at, node.shape, self.rank))] = None
             return 0
         self.operations += node.primitive.kind == "map"
-        return max((self._collect(a, i) for a, i in self.fusion.below(node, at, self.rank)), default=0)
+        return max((self._collect(a, i) for a, i in self._below(node, at)), default=0)
 
     def _is_read(self, node: Node) -> bool:
         """Whether a value comes from memory: it has a buffer, and is not computed by this very kernel."""
-        return node not in self.inside and self.fusion.in_memory(node)
+        return self.fusion.in_memory(node) and self.fusion.base(node) not in self.inside
+
+    def _below(self, node: Node, at: Index) -> list[tuple[Node, Index]]:
+        """The arguments of ``node`` and where. A reshape of a value of this kernel is that value, element by element."""
+        if node not in self.inside and self.fusion.in_memory(node):
+            base = self.fusion.base(node)
+            place = root_index(base.shape, *self.outer_inner)
+            assert place is not None
+            return [(base, place)]
+        return self.fusion.below(node, at, self.rank)
 
     # -- emission -------------------------------------------------------------------------------------------------------------
 
@@ -331,7 +340,7 @@ class LoopEmitter:
                 if self.levels[key] == stage and self._dear(node, at):
                     wanted[key] = (node, at)
                 return
-            for a, i in self.fusion.below(node, at, self.rank):
+            for a, i in self._below(node, at):
                 visit(a, i)
 
         roots = [(t.node, t.at) for t in self.targets] + [(r.args[0], identity(self.rank)) for r in self.reductions]
@@ -354,7 +363,7 @@ class LoopEmitter:
                 if n.primitive not in CHEAP:
                     return True
                 count += 1
-            stack += self.fusion.below(n, i, self.rank)
+            stack += self._below(n, i)
         return count > 3
 
     # -- values ---------------------------------------------------------------------------------------------------------------------
@@ -378,7 +387,7 @@ class LoopEmitter:
             return self._count(at[dict(node.attrs)["axis"]], node.spec.dtype, j)
         if self._is_read(node):
             return self._load(self.fusion.base(node), offset(at, node.shape, self.rank), j, mask)
-        args = [self._value(a, i, j, mask, memo) for a, i in self.fusion.below(node, at, self.rank)]
+        args = [self._value(a, i, j, mask, memo) for a, i in self._below(node, at)]
         if node.primitive.kind != "map":
             return args[0]
         assert node.primitive.code is not None
@@ -469,7 +478,7 @@ class ColumnEmitter(LoopEmitter):
         at = identity(len(shape))
         kept = offset(at[self.axes :], root.shape, len(shape))
         super().__init__(
-            module, fusion, name, shape[: self.axes], shape[self.axes :], [Target(root, at, root, kept)], [root], lanes
+            module, fusion, name, shape[: self.axes], shape[self.axes :], [Target(root, at[self.axes :], root, kept)], [root], lanes
         )
 
     def _make_space(self, outer: Shape, inner: Shape, forms: Sequence[Form]) -> Space:

@@ -17,7 +17,7 @@ from keras.src.backend.config import floatx
 
 from hornbeam.base.spec import spec
 from hornbeam.errors import DTypeError
-from hornbeam.ops import array, control, transforms
+from hornbeam.ops import control, indexing, transforms
 from hornbeam.runtime.graph import SIZES
 from hornbeam.runtime.tensor import Tensor, as_tensor, is_tensor
 from hornbeam.runtime.trace import abstractly
@@ -136,11 +136,11 @@ def vectorized_map(function, elements):
 
 
 def slice(inputs, start_indices, shape):
-    return array.slice(convert_to_tensor(inputs), _values(start_indices), _values(shape))
+    return indexing.slice(convert_to_tensor(inputs), _values(start_indices), _values(shape))
 
 
 def slice_update(inputs, start_indices, updates):
-    return array.slice_update(convert_to_tensor(inputs), _values(start_indices), convert_to_tensor(updates))
+    return indexing.slice_update(convert_to_tensor(inputs), _values(start_indices), convert_to_tensor(updates))
 
 
 def _values(xs):
@@ -150,7 +150,7 @@ def _values(xs):
 
 
 def scatter(indices, values, shape):
-    return array.scatter_nd(convert_to_tensor(indices), convert_to_tensor(values), tuple(shape))
+    return indexing.scatter_nd(convert_to_tensor(indices), convert_to_tensor(values), tuple(shape))
 
 
 _MODES = {None: "set", "add": "add", "max": "max", "min": "min", "mul": "mul"}
@@ -160,7 +160,7 @@ def scatter_update(inputs, indices, updates, reduction=None):
     if reduction not in _MODES:
         raise ValueError(f"Unsupported reduction: {reduction}")
     inputs = convert_to_tensor(inputs)
-    return array.scatter_update(inputs, convert_to_tensor(indices), convert_to_tensor(updates), _MODES[reduction])
+    return indexing.scatter_update(inputs, convert_to_tensor(indices), convert_to_tensor(updates), _MODES[reduction])
 
 
 def stop_gradient(variable):

@@ -168,14 +168,15 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
     depth = -(-p.k // splits)
     panel = nv * lanes
     # Sums are stored between blocks of k, so they must not be rounded there.
-    kc = depth if p.result != p.compute else min(depth, max(64, _even(depth, 512)))
-
-    conflict = p.a.row * size % 1024 == 0 and mr > 6  # rows that compete for the same lines of the first cache
-    pack_a = p.n >= 4 * panel or (conflict and p.n >= panel) or (p.dtype in HALF and p.n > panel)
-    straight = p.b.column == 1
-    pack_b = not straight or (p.m >= 16 * mr and p.k * p.n * size > target.l2 // 4)
+    kc = depth if p.result != p.compute else min(depth, _even(depth, max(128, target.l2 // (8 * panel * size))))
 
     mb, nb = _chunk(p, mr, panel, depth, splits)
+    while mb > mr and mb * kc * p.compute.itemsize > target.l2 // 2:
+        mb -= mr
+    conflict = p.a.row * size % 4096 == 0 and mr > 6  # rows that compete for the same lines of the first cache
+    pack_a = (conflict and min(p.n, nb) >= 512) or (p.dtype in HALF and min(p.n, nb) > panel)
+    straight = p.b.column == 1
+    pack_b = not straight or (p.m >= 16 * mr and p.k * p.n * size > target.l2 // 4)
     while pack_a and mb > mr and mb * kc * p.compute.itemsize > STACK:
         mb -= mr
     group = max(1, min(p.batches // CHUNKS, CHUNK // max(1, p.m * p.n * p.k)))
@@ -281,6 +282,13 @@ class _Emitter:
             phases.append(self.sum_phase())
             scratch += how.splits * p.batches * p.m * p.n * size
         return Gemm(tuple(phases), scratch)
+
+    @cached_property
+    def counts(self) -> set[int]:
+        """How many k one call of a tile function may get."""
+        parts = {min(self.depth, self.p.k - s * self.depth) for s in range(self.how.splits)}
+        blocks = {min(self.how.kc, part - k) for part in parts for k in range(0, part, max(1, self.how.kc))}
+        return blocks or {0}
 
     @cached_property
     def shared_batches(self) -> int:
@@ -602,11 +610,13 @@ class _Emitter:
                     out[r * vectors + v] = self.multiply_add(f, x, row_b[v], sums[r * vectors + v])
             return out
 
+        if p.c.column == 1:
+            self.prefetch_c(f, rows, columns)
         start = [f.constant(0, p.compute, lanes)] * (rows * vectors)
         start = self.start_sums(f, rows, masks, start)
         count = Value("%count", I64)
         unroll = how.unroll
-        whole = f.sub(count, f.rem(count, index(unroll)))
+        whole = f.sub(count, f.rem(count, index(unroll))) if any(c % unroll for c in self.counts) else count
 
         def several(k: Value, *sums: Value) -> Sequence[Value]:
             now: Sequence[Value] = sums
@@ -615,7 +625,8 @@ class _Emitter:
             return now
 
         sums = f.loop(index(0), whole, unroll, several, start, hint="k")
-        sums = f.loop(whole, count, 1, lambda k, *s: step(k, s, 0), sums, hint="k")
+        if any(c % unroll for c in self.counts):
+            sums = f.loop(whole, count, 1, lambda k, *s: step(k, s, 0), sums, hint="k")
         self.store_sums(f, rows, columns, masks, sums)
         f.finish()
         return name
@@ -624,6 +635,14 @@ class _Emitter:
         if not dtypes.is_floating(x.dtype):
             return f.add(f.mul(x, y), z)
         return f.intrinsic("fma" if self.target.fma else "fmuladd", x, y, z)
+
+    def prefetch_c(self, f: Function, rows: int, columns: int) -> None:
+        """Rows of C lie in pages of their own: they are asked for before the sums, so storing need not wait."""
+        self.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
+        line = 64 // self.c_strides[2].itemsize
+        for r in range(rows):
+            for column in range(0, columns, line):
+                f.emit(f"call void @llvm.prefetch.p0(ptr {self.c_address(f, r, column)}, i32 1, i32 3, i32 1)")
 
     @property
     def c_strides(self) -> tuple[int, int, DType]:
