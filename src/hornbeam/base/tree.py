@@ -31,6 +31,11 @@ def map(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     return optree.tree_map(fn, tree, *rest, none_is_leaf=False, namespace="hornbeam")
 
 
+def holds_none(tree: Any) -> bool:
+    """Whether there is a None anywhere in it."""
+    return any(x is None for x in optree.tree_leaves(tree, none_is_leaf=True, namespace="hornbeam"))
+
+
 def paths(tree: Any) -> list[str]:
     """A readable accessor for every leaf, such as ``['x'][0]``, in the order of ``leaves``."""
     accessors = optree.tree_accessors(tree, none_is_leaf=False, namespace="hornbeam")

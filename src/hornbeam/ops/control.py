@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 
 from hornbeam.base import tree
+from hornbeam.base.spec import spec as make_spec
 from hornbeam.errors import DTypeError, ShapeError, explain
 from hornbeam.ir.bind import bind, current
 from hornbeam.ir.primitives.control import CALL, CALLBACK, SCAN, SWITCH, WHILE
 from hornbeam.ir.primitives.movement import CONCAT, REVERSE
 from hornbeam.ir.program import Program
+from hornbeam.ops.op import op
 from hornbeam.runtime.eager import EAGER
 from hornbeam.runtime.function import TensorSpec
 from hornbeam.runtime.tensor import Tensor, as_tensor
 from hornbeam.runtime.trace import Body, Operands, trace_body
-from hornbeam.base.spec import spec as make_spec
-
-from hornbeam.ops.op import op
 
 
 @op

@@ -157,7 +157,7 @@ class Function:
     def __repr__(self) -> str:
         return f"<function {self.name}: {len(self._cache)} traces>"
 
-    # -- arguments ---------------------------------------------------------------------------------------------------------
+    # -- arguments ---------------------------------------------------------------------------------
 
     def _arguments(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """Arguments in one form, so that ``f(x)``, ``f(x, 1)`` and ``f(x, n=1)`` are one signature if ``n=1`` is the default."""
@@ -181,7 +181,7 @@ class Function:
         ]
         return tuple(conformed[: len(args)]), dict(zip(kwargs, conformed[len(args) :], strict=True))
 
-    # -- traces ------------------------------------------------------------------------------------------------------------
+    # -- traces ------------------------------------------------------------------------------------
 
     def _traced(self, signature: Signature, flat: list[Any]) -> Traced:
         traced = self._cache.get(signature)

@@ -1,8 +1,7 @@
 """Session mode: a ``Graph`` records calls of public operations, and ``Session.run`` runs the part that is fetched.
 
-A recorded call is a function and its arguments, some of them ``GraphTensor``s; dimensions may be unknown. ``run`` takes
-the calls that the fetches need, traces them once per (fetches, feeds and their Specs) with concrete shapes into a
-Program, and executes that in the session.
+A recorded call is a function and its arguments, some of them ``GraphTensor``s; dimensions may be unknown. This module
+records; ``runtime.graph_run`` traces what a run needs with concrete shapes and executes it.
 
 What a graph tensor's shape is *before* any run is found by evaluating every call abstractly, twice: with the unknown
 dimensions taken to be ``SIZES[0]`` and ``SIZES[1]``. Dimensions that come out different are unknown. Errors of shape or
@@ -11,19 +10,17 @@ dtype so surface on the user's line, and a dimension read from ``shape(x)`` stay
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from hornbeam.base import dtypes, tree
 from hornbeam.base.spec import Spec
 from hornbeam.errors import (
-    FeedError,
-    FetchError,
-    HornbeamError,
     SessionError,
     ShapeError,
     TracingError,
@@ -33,7 +30,6 @@ from hornbeam.errors import (
 from hornbeam.ir.bind import current, install, interpreting
 from hornbeam.ir.operators import Operators
 from hornbeam.ir.primitive import Primitive
-from hornbeam.ir.program import Program
 from hornbeam.runtime import session as sessions
 from hornbeam.runtime import tape as tapes
 from hornbeam.runtime.eager import EAGER
@@ -43,8 +39,6 @@ from hornbeam.runtime.trace import Trace
 
 SIZES = (840, 1260)
 """What an unknown dimension stands for while shapes are found: divisible by what reshapes usually divide by."""
-
-MAX_PROGRAMS = 256  # traces kept per graph: fetches times feed shapes
 
 
 class Shape(tuple[int | None, ...]):
@@ -289,10 +283,11 @@ class Graph:
         self._names: dict[str, int] = {}
         self._scope = ""
         self._by_name: dict[str, Call] = {}
+        self.lock = threading.RLock()  # held while recording and while planning a run
+        self.plans: OrderedDict[Any, Any] = OrderedDict()  # see runtime.graph_run
         self._evaluations = (Evaluation(), Evaluation())
-        self._programs: OrderedDict[Any, Any] = OrderedDict()
 
-    # -- being current ----------------------------------------------------------------------------------------------------
+    # -- being current -----------------------------------------------------------------------------
 
     @contextmanager
     def as_default(self) -> Iterator[Graph]:
@@ -303,7 +298,7 @@ class Graph:
         """Refuse further recording, so that a loop cannot grow the graph by mistake."""
         self.finalized = True
 
-    # -- names ------------------------------------------------------------------------------------------------------------
+    # -- names -------------------------------------------------------------------------------------
 
     def unique_name(self, base: str) -> str:
         name = f"{self._scope}{base}"
@@ -343,10 +338,10 @@ class Graph:
             return self._by_name[name]
         for variable in self.variables:
             if _stem(variable) == name:
-                return _variable_read(self, variable).op
+                return variable_read(self, variable).op
         raise KeyError(f"the graph has no operation named {name!r}.")
 
-    # -- recording ---------------------------------------------------------------------------------------------------------
+    # -- recording ---------------------------------------------------------------------------------
 
     def record(self, fn: Callable[..., Any], args: Any, kwargs: Any, name: str = "") -> Any:
         """Record ``fn(*args, **kwargs)``; returns graph tensors in the structure that ``fn`` returns."""
@@ -371,6 +366,10 @@ class Graph:
             return self._fresh_name(f"{_stem(variable)}/{what}")
 
     def _add(self, call: Call, abstract: Callable[[Evaluation], list[Any]] | None = None) -> Any:
+        with self.lock:
+            return self._added(call, abstract)
+
+    def _added(self, call: Call, abstract: Callable[[Evaluation], list[Any]] | None) -> Any:
         first, second = self._evaluate(0, call, abstract), self._evaluate(1, call, abstract)
         self.calls.append(call)
         self._by_name[call.name] = call
@@ -489,7 +488,7 @@ class Graph:
         def fn(targets: Any, sources: Any, weights: Any) -> Any:
             given = iter(sources)
             wanted = [next(given) if v is None else v for v in variables]
-            tape = next(t for t in _tapes() if isinstance(t, _AllTape))
+            tape = next(t for t in entered_tapes() if isinstance(t, _AllTape))
             return tape.gradient(targets, wanted, weights)
 
         call = Call(self, self._fresh_name("gradients"), "gradients", fn, (ys, tensors, grad_ys))
@@ -505,7 +504,8 @@ def _unfed() -> Any:
     raise AssertionError("an unfed placeholder is reported before its trace")
 
 
-def _tapes() -> tuple[Any, ...]:
+def entered_tapes() -> tuple[Any, ...]:
+    """Those that record here, innermost first."""
     return tuple(reversed(tapes.active.get()))
 
 
@@ -523,216 +523,20 @@ def _call_of(x: Any) -> Call:
     raise TypeError(f"{x!r:.80} is not an operation or tensor of a graph.")
 
 
-# -- running ---------------------------------------------------------------------------------------------------------------
-
-
-class Plan(NamedTuple):
-    """What one (fetches, feed specs) was traced into."""
-
-    program: Program
-    fetched: dict[Any, int]  # graph tensor -> index of its value among the outputs
-
-
-def run(session: Any, fetches: Any, feed_dict: dict[Any, Any]) -> Any:
-    """Values of ``fetches``, in their structure: arrays for tensors and variables, None for operations.
-
-    All reads see the state before the run unless ``control_dependencies`` order them after an assignment; several
-    assignments of one variable apply in the order in which they were recorded; all updates are written together.
-
-    Raises:
-        FetchError: for what is not in the graph. FeedError: for a placeholder without a value, or a value that does not
-        fit. UninitializedVariableError: naming every variable that is not initialized.
-    """
-    graph = session.graph or default_graph()
-    feeds = {}
-    for key, value in feed_dict.items():
-        tensor = _resolve_feed(graph, key)
-        feeds[tensor] = _feed_array(tensor, value)
-    flat, structure = tree.flatten(_no_none(fetches))
-    wanted = [_resolve_fetch(graph, f) for f in flat]
-    ordered = sorted(feeds, key=lambda t: (t.op.number, t.index))
-    key = (tuple(map(id, wanted)), tuple((id(t), feeds[t].shape) for t in ordered))
-    plan = graph._programs.get(key)
-    if plan is None:
-        plan = graph._programs[key] = _trace(graph, wanted, ordered, [Spec(feeds[t].shape, t.dtype) for t in ordered])
-        if len(graph._programs) > MAX_PROGRAMS:
-            _, dropped = graph._programs.popitem(last=False)
-
-    else:
-        graph._programs.move_to_end(key)
-    outputs = session.execute(plan.program, [feeds[t] for t in ordered])
-    values = [None if isinstance(w, Call) else np.array(outputs[plan.fetched[w]])[()] for w in wanted]
-    return tree.unflatten(structure, values)
-
-
-def _trace(graph: Graph, wanted: Sequence[Any], feeds: Sequence[GraphTensor], specs: Sequence[Spec]) -> Plan:
-    evaluation = Evaluation()
-    trace = evaluation.trace
-    inputs = [trace.param(s) for s in specs]
-    evaluation.values.update(zip(feeds, inputs, strict=True))
-    calls = _needed(wanted, set(feeds))
-    unfed = [c for c in calls if c.kind == "placeholder"]
-    if unfed:
-        listed = ", ".join(f"{c.name!r} {c.outputs[0].dtype.name}{c.outputs[0].shape!r} (made at {c.line})" for c in unfed)
-        raise FeedError(
-            explain(
-                f"not fed: placeholder {listed}.",
-                why="What is fetched depends on it, and a placeholder has no value of its own.",
-                fix=f"sess.run(…, feed_dict={{{unfed[0].name}: value}})",
-            )
-        )
-    # What each call sees of variables assigned by calls that it depends on.
-    seen: dict[Call, dict[Any, Tensor]] = {}
-    with interpreting(trace):
-        before: dict[Any, Tensor] = {}
-        differentiates = any(c.kind == "gradients" for c in calls)
-        with evaluation.tape if differentiates else _nothing():
-            for call in calls:
-                visible: dict[Any, Tensor] = {}
-                for earlier in sorted({*call.control_inputs, *(x.op for x in call.inputs)}, key=lambda c: c.number):
-                    visible.update(seen.get(earlier, ()))
-                if call.kind == "read":
-                    leaves = [_read(evaluation, call.variable, visible, before)]
-                else:
-                    leaves = evaluation.apply(call)
-                    if call.kind == "assign":
-                        visible[call.variable] = trace.values[call.variable]
-                seen[call] = visible
-                tensors = [x for x in leaves if isinstance(x, Tensor)]
-                for out, value in zip(call.outputs, tensors, strict=True):
-                    evaluation.values.setdefault(out, value)
-    fetched: dict[Any, int] = {}
-    nodes = []
-    for w in wanted:
-        if not isinstance(w, Call) and w not in fetched:
-            fetched[w] = len(nodes)
-            nodes.append(trace.own(evaluation.values[w]).node)
-    reads = {v: t.node for v, t in trace.reads.items()}
-    updates = {v: trace.values[v].node for v in trace.assigned}
-    return Plan(Program([i.node for i in inputs], nodes, reads, updates, "run"), fetched)
-
-
-def _read(evaluation: Evaluation, variable: Any, visible: dict[Any, Tensor], before: dict[Any, Tensor]) -> Tensor:
-    """A read sees assignments that it depends on, and otherwise the state before the run."""
-    trace = evaluation.trace
-    if variable not in before:
-        if variable not in trace.reads:
-            latest = trace.values.pop(variable, None)
-            before[variable] = trace.read(variable)
-            if latest is not None:
-                trace.values[variable] = latest
-        before[variable] = trace.reads[variable]
-    value = visible.get(variable, before[variable])
-    for tape in _tapes():
-        tape.reads.setdefault(id(variable), (variable, {}))[1][id(value)] = value
-    return value
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
-def _needed(wanted: Sequence[Any], fed: set[GraphTensor]) -> list[Call]:
-    """The calls that ``wanted`` depends on, stopping at fed tensors, in the order in which they were recorded."""
-    done: set[Call] = set()
-    stack = [w if isinstance(w, Call) else w.op for w in wanted if isinstance(w, Call) or w not in fed]
-    while stack:
-        call = stack.pop()
-        if call in done or (call.outputs and all(o in fed for o in call.outputs)):
-            continue
-        done.add(call)
-        stack.extend(call.control_inputs)
-        stack.extend(x.op for x in call.inputs if x not in fed)
-    return sorted(done, key=lambda c: c.number)
-
-
-def _no_none(fetches: Any) -> Any:
-    if fetches is None or any(x is None for x in (fetches if isinstance(fetches, (list, tuple)) else ())):
-        raise FetchError(
-            explain(
-                "None cannot be fetched.",
-                why="Often an operation made in eager mode returned None, or a gradient is unconnected.",
-            )
-        )
-    return fetches
-
-
-def _resolve_fetch(graph: Graph, fetch: Any) -> Any:
-    if isinstance(fetch, str):
-        fetch = graph.tensor_by_name(fetch) if ":" in fetch else graph.operation_by_name(fetch)
-    variable = getattr(fetch, "__hornbeam_variable__", fetch)
-    if hasattr(variable, "read_value"):
-        fetch = _variable_read(graph, variable)
-    if isinstance(fetch, Tensor):
-        raise FetchError(
-            explain(
-                f"{fetch!r:.60} is an eager tensor; it has its value already.",
-                why="It was made outside the graph, where operations run at once.",
-                fix="use it directly, or build the graph inside   with graph.as_default():",
-            )
-        )
-    if not isinstance(fetch, (GraphTensor, Call)):
-        raise FetchError(explain(f"{fetch!r:.60} of type {type(fetch).__name__} cannot be fetched."))
-    if fetch.graph is not graph:
-        raise FetchError(explain(f"{fetch!r} is not an element of this session's graph."))
-    return fetch
-
-
-def _variable_read(graph: Graph, variable: Any) -> GraphTensor:
-    """The one read of ``variable`` that fetching it means; a finalized graph has it if it was fetched before."""
+def variable_read(graph: Graph, variable: Any) -> GraphTensor:
+    """The one read of ``variable`` that fetching or feeding it means; also in a finalized graph."""
     reads = graph.collections.setdefault("fetched variables", [])
     for call in reads:
         if call.variable is variable:
             return call.outputs[0]
-    with graph.as_default():
-        tensor = graph.read(variable)
+    finalized, graph.finalized = graph.finalized, False
+    try:
+        with graph.as_default(), graph.control_dependencies(None):
+            tensor = graph.read(variable)
+    finally:
+        graph.finalized = finalized
     reads.append(tensor.op)
     return tensor
-
-
-def _resolve_feed(graph: Graph, key: Any) -> GraphTensor:
-    if isinstance(key, str):
-        key = graph.tensor_by_name(key)
-    if not isinstance(key, GraphTensor) or key.graph is not graph:
-        raise FeedError(explain(f"{key!r:.60} cannot be fed: it is not a tensor of this session's graph."))
-    return key
-
-
-def _feed_array(tensor: GraphTensor, value: Any) -> np.ndarray:
-    """``value`` as an array for ``tensor``. Raises FeedError if its shape does not fit or its values would change."""
-    if value is None:
-        raise FeedError(explain(f"None was fed for {tensor.name!r}."))
-    try:
-        array = np.array(value)
-    except (ValueError, HornbeamError) as error:
-        raise FeedError(explain(f"what was fed for {tensor.name!r} is not an array: {error}")) from None
-    if not tensor.any_shape and (
-        array.ndim != len(tensor.shape)
-        or any(d is not None and d != n for d, n in zip(tensor.shape, array.shape, strict=True))
-    ):
-        raise FeedError(
-            explain(
-                f"cannot feed a value of shape {array.shape} for {tensor.name!r} of shape {tensor.shape!r}.",
-                why=f"The placeholder was made at {tensor.op.line}.",
-                fix="reshape the value; to allow any batch size declare the first dimension None",
-            )
-        )
-    if array.dtype.kind not in "biufcV":
-        raise FeedError(explain(f"cannot feed {array.dtype} for {tensor.name!r} of dtype {tensor.dtype.name}."))
-    if array.dtype == tensor.dtype:
-        return array
-    fed = array.astype(tensor.dtype)
-    exact = dtypes.is_inexact(tensor.dtype) and array.dtype.kind in "biufV"
-    if not exact and not np.array_equal(fed.astype(array.dtype), array):
-        raise FeedError(
-            explain(
-                f"feeding {array.dtype.name} values for {tensor.name!r} of dtype {tensor.dtype.name} would change them.",
-                why="For example 1.7 would become 1.",
-                fix=f"round them yourself: np.rint(value).astype({tensor.dtype.name!r}), or make the placeholder float",
-            )
-        )
-    return fed
 
 
 def _session_for(session: Any, what: str) -> Any:
@@ -744,7 +548,7 @@ def _session_for(session: Any, what: str) -> Any:
     return found
 
 
-# -- the default graph --------------------------------------------------------------------------------------------------------
+# -- the default graph -----------------------------------------------------------------------------
 
 _default: list[Graph] = []
 

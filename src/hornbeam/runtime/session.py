@@ -113,7 +113,7 @@ class Session:
         self._writing = threading.RLock()  # held through a run that writes
         self._graph_block: Any = None  # the graph's own `with` block, while this session is in one
 
-    # -- being current ----------------------------------------------------------------------------------------------------
+    # -- being current -----------------------------------------------------------------------------
 
     @contextmanager
     def as_default(self) -> Iterator[Session]:
@@ -176,7 +176,7 @@ class Session:
                 )
             )
 
-    # -- state --------------------------------------------------------------------------------------------------------------
+    # -- state -------------------------------------------------------------------------------------
 
     def _holder(self, variable: Any) -> Session:
         """The session whose value of ``variable`` is meant here: this one if it has its own, else the home."""
@@ -243,7 +243,7 @@ class Session:
         holder = self._holder(variable)
         return variable in holder.state or variable.first_value is not None
 
-    # -- running --------------------------------------------------------------------------------------------------------------
+    # -- running -----------------------------------------------------------------------------------
 
     def execute(self, program: Program, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Run ``program``: all reads see the state before the run, all updates are written together after it.
@@ -309,24 +309,28 @@ class Session:
         return executable.run(arrays)
 
     def run(self, fetches: Any, feed_dict: Any = None, options: Any = None, run_metadata: Any = None) -> Any:
-        """Compute ``fetches`` of its graph, with ``feed_dict`` as the values of placeholders; see ``runtime.graph``."""
-        from hornbeam.runtime import graph  # a module above this one: sessions that run no graph don't need it
+        """Compute ``fetches`` of its graph, with ``feed_dict`` as the values of placeholders; see ``runtime.graph_run``."""
+        from hornbeam.runtime import graph_run  # a module above this one: sessions that run no graph don't need it
 
         self._check_open()
-        return graph.run(self, fetches, feed_dict or {})
+        return graph_run.run(self, fetches, feed_dict or {})
 
     def make_callable(self, fetches: Any, feed_list: Sequence[Any] | None = None) -> Callable[..., Any]:
         """``run`` with the fetches fixed: a function of the values of ``feed_list``, in that order."""
+        from hornbeam.runtime import graph_run
+
         feeds = list(feed_list or ())
+        prepared = graph_run.prepare(self, fetches, feeds)
 
         def call(*values: Any) -> Any:
+            self._check_open()
             if len(values) != len(feeds):
                 raise TypeError(f"this callable takes {len(feeds)} values, got {len(values)}.")
-            return self.run(fetches, dict(zip(feeds, values, strict=True)))
+            return prepared(*values)
 
         return call
 
-    # -- looking in ---------------------------------------------------------------------------------------------------------------
+    # -- looking in --------------------------------------------------------------------------------
 
     @property
     def variables(self) -> list[Any]:

@@ -129,7 +129,7 @@ class GradientTape:
         finally:
             self.paused = before
 
-    # -- derivatives -------------------------------------------------------------------------------------------------------
+    # -- derivatives -------------------------------------------------------------------------------
 
     def gradient(
         self, target: Any, sources: Any, output_gradients: Any = None, unconnected_gradients: Any = None

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from hornbeam.base import dtypes
 from hornbeam.base.dtypes import DType
-from hornbeam.base.spec import Shape, Spec, as_shape
+from hornbeam.base.spec import Shape, Spec
 from hornbeam.errors import ShapeError, TracingError, explain, user_line
 from hornbeam.ir.bind import current, interpreting
 from hornbeam.ir.operators import Operators

@@ -1,0 +1,246 @@
+"""Running a ``Graph``: what is fetched is traced once per (fetches, feeds and their Specs), and executed in a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hornbeam.base import tree
+from hornbeam.base.spec import Spec
+from hornbeam.errors import FeedError, FetchError, HornbeamError, explain
+from hornbeam.ir.bind import interpreting
+from hornbeam.ir.program import Program
+from hornbeam.runtime.graph import Call, Evaluation, Graph, GraphTensor, default_graph, entered_tapes, variable_read
+from hornbeam.runtime.tensor import Tensor, cast_exactly
+
+MAX_PLANS = 256  # kept per graph: fetches times feed shapes
+
+
+class Plan(NamedTuple):
+    """What one (fetches, feed specs) was traced into."""
+
+    program: Program
+    fetched: dict[Any, int]  # graph tensor -> index of its value among the outputs
+
+
+def run(session: Any, fetches: Any, feed_dict: dict[Any, Any]) -> Any:
+    """Values of ``fetches``, in their structure: arrays for tensors and variables, None for operations.
+
+    All reads see the state before the run unless ``control_dependencies`` order them after an assignment; several
+    assignments of one variable apply in the order in which they were recorded; all updates are written together.
+
+    Raises:
+        FetchError: for what is not in the graph. FeedError: for a placeholder without a value, or a value that does not
+        fit. UninitializedVariableError: naming every variable that is not initialized.
+    """
+    return prepare(session, fetches, list(feed_dict))(*feed_dict.values())
+
+
+def prepare(session: Any, fetches: Any, feeds: Sequence[Any]) -> Callable[..., Any]:
+    """``run`` with everything looked up once: a function of the values of ``feeds``."""
+    graph = session.graph or default_graph()
+    with graph.lock:
+        fed = [_resolve_feed(graph, key) for key in feeds]
+        _refuse_none(fetches)
+        flat, structure = tree.flatten(fetches)
+        wanted = [_resolve_fetch(graph, f) for f in flat]
+    names = (tuple(map(id, wanted)), tuple(map(id, fed)))
+
+    def call(*values: Any) -> Any:
+        arrays = [_feed_array(t, v) for t, v in zip(fed, values, strict=True)]
+        plan = _plan(graph, (*names, tuple(a.shape for a in arrays)), wanted, fed, arrays)
+        outputs = session.execute(plan.program, arrays)
+        found = [None if isinstance(w, Call) else np.array(outputs[plan.fetched[w]])[()] for w in wanted]
+        return tree.unflatten(structure, found)
+
+    return call
+
+
+def _plan(
+    graph: Graph, key: Any, wanted: Sequence[Any], fed: Sequence[GraphTensor], arrays: Sequence[np.ndarray]
+) -> Plan:
+    with graph.lock:
+        plan = graph.plans.get(key)
+        if plan is None:
+            plan = graph.plans[key] = _trace(wanted, fed, [Spec(a.shape, a.dtype) for a in arrays])
+            if len(graph.plans) > MAX_PLANS:
+                graph.plans.popitem(last=False)
+        else:
+            graph.plans.move_to_end(key)
+        return plan
+
+
+def _trace(wanted: Sequence[Any], feeds: Sequence[GraphTensor], specs: Sequence[Spec]) -> Plan:
+    evaluation = Evaluation()
+    trace = evaluation.trace
+    inputs = [trace.param(s) for s in specs]
+    evaluation.values.update(zip(feeds, inputs, strict=True))
+    calls = _needed(wanted, set(feeds))
+    unfed = [c for c in calls if c.kind == "placeholder"]
+    if unfed:
+        listed = ", ".join(f"{c.name!r} {c.outputs[0].dtype.name}{c.outputs[0].shape!r} (made at {c.line})" for c in unfed)
+        raise FeedError(
+            explain(
+                f"not fed: placeholder {listed}.",
+                why="What is fetched depends on it, and a placeholder has no value of its own.",
+                fix=f"sess.run(…, feed_dict={{{unfed[0].name}: value}})",
+            )
+        )
+    # What each call sees of variables assigned by calls that it depends on.
+    seen: dict[Call, dict[Any, Tensor]] = {}
+    with interpreting(trace):
+        # What a read sees of a variable that nothing it depends on has assigned: what was fed, or the state.
+        before = {t.op.variable: x for t, x in zip(feeds, inputs, strict=True) if t.op.kind == "read"}
+        trace.values.update(before)
+        differentiates = any(c.kind == "gradients" for c in calls)
+        with evaluation.tape if differentiates else nullcontext():
+            for call in calls:
+                visible: dict[Any, Tensor] = {}
+                for earlier in sorted({*call.control_inputs, *(x.op for x in call.inputs)}, key=lambda c: c.number):
+                    visible.update(seen.get(earlier, ()))
+                if call.kind == "read":
+                    leaves = [_read(evaluation, call.variable, visible, before)]
+                else:
+                    leaves = evaluation.apply(call)
+                    if call.kind == "assign":
+                        visible[call.variable] = trace.values[call.variable]
+                seen[call] = visible
+                tensors = [x for x in leaves if isinstance(x, Tensor)]
+                for out, value in zip(call.outputs, tensors, strict=True):
+                    evaluation.values.setdefault(out, value)
+    fetched: dict[Any, int] = {}
+    nodes = []
+    for w in wanted:
+        if not isinstance(w, Call) and w not in fetched:
+            fetched[w] = len(nodes)
+            nodes.append(trace.own(evaluation.values[w]).node)
+    reads = {v: t.node for v, t in trace.reads.items()}
+    updates = {v: trace.values[v].node for v in trace.assigned}
+    return Plan(Program([i.node for i in inputs], nodes, reads, updates, "run"), fetched)
+
+
+def _read(evaluation: Evaluation, variable: Any, visible: dict[Any, Tensor], before: dict[Any, Tensor]) -> Tensor:
+    """A read sees assignments that it depends on, and otherwise the state before the run."""
+    trace = evaluation.trace
+    if variable not in before:
+        if variable not in trace.reads:
+            latest = trace.values.pop(variable, None)
+            trace.read(variable)
+            if latest is not None:
+                trace.values[variable] = latest
+        before[variable] = trace.reads[variable]
+    value = visible.get(variable, before[variable])
+    for tape in entered_tapes():
+        tape.reads.setdefault(id(variable), (variable, {}))[1][id(value)] = value
+    return value
+
+
+def _needed(wanted: Sequence[Any], fed: set[GraphTensor]) -> list[Call]:
+    """The calls that ``wanted`` depends on, stopping at fed tensors, in the order in which they were recorded."""
+    done: set[Call] = set()
+    stack = [w if isinstance(w, Call) else w.op for w in wanted if isinstance(w, Call) or w not in fed]
+    while stack:
+        call = stack.pop()
+        if call in done or (call.outputs and all(o in fed for o in call.outputs)):
+            continue
+        done.add(call)
+        stack.extend(call.control_inputs)
+        stack.extend(x.op for x in call.inputs if x not in fed)
+    return sorted(done, key=lambda c: c.number)
+
+
+def _refuse_none(fetches: Any) -> None:
+    if tree.holds_none(fetches):
+        raise FetchError(
+            explain(
+                "None cannot be fetched.",
+                why="Often an operation made in eager mode returned None, or a gradient is unconnected.",
+            )
+        )
+
+
+def _resolve_fetch(graph: Graph, fetch: Any) -> Any:
+    if isinstance(fetch, str):
+        fetch = _by_name(graph, fetch)
+    variable = getattr(fetch, "__hornbeam_variable__", fetch)
+    if hasattr(variable, "read_value"):
+        fetch = variable_read(graph, variable)
+    if isinstance(fetch, Tensor):
+        raise FetchError(
+            explain(
+                f"{fetch!r:.60} is an eager tensor; it has its value already.",
+                why="It was made outside the graph, where operations run at once.",
+                fix="use it directly, or build the graph inside   with graph.as_default():",
+            )
+        )
+    if not isinstance(fetch, (GraphTensor, Call)):
+        raise FetchError(
+            explain(
+                f"{fetch!r:.60} of type {type(fetch).__name__} cannot be fetched.",
+                why="A fetch is a graph tensor, an operation, a variable, a name, or a structure of them.",
+            )
+        )
+    if fetch.graph is not graph:
+        raise FetchError(
+            explain(
+                f"{fetch!r} is not an element of this session's graph.",
+                why="It was recorded in another graph, often before reset_default_graph().",
+                fix="Session(graph=that_graph)",
+            )
+        )
+    return fetch
+
+
+def _by_name(graph: Graph, name: str) -> Any:
+    try:
+        return graph.tensor_by_name(name) if ":" in name else graph.operation_by_name(name)
+    except (KeyError, ValueError, IndexError):
+        raise FetchError(
+            explain(f"the fetch {name!r} refers to a tensor or operation which does not exist in the graph.")
+        ) from None
+
+
+def _resolve_feed(graph: Graph, key: Any) -> GraphTensor:
+    tensor = graph.tensor_by_name(key) if isinstance(key, str) else key
+    variable = getattr(key, "__hornbeam_variable__", key)
+    if hasattr(variable, "read_value"):
+        tensor = variable_read(graph, variable)
+    if not isinstance(tensor, GraphTensor) or tensor.graph is not graph:
+        raise FeedError(explain(f"{key!r:.60} cannot be fed: it is not a tensor of this session's graph."))
+    return tensor
+
+
+def _feed_array(tensor: GraphTensor, value: Any) -> np.ndarray:
+    """``value`` as an array for ``tensor``. Raises FeedError if its shape does not fit or its values would change."""
+    if value is None:
+        raise FeedError(explain(f"None was fed for {tensor.name!r}."))
+    try:
+        array = np.array(value)
+    except (ValueError, HornbeamError) as error:
+        raise FeedError(explain(f"what was fed for {tensor.name!r} is not an array: {error}")) from None
+    if not tensor.any_shape and (
+        array.ndim != len(tensor.shape)
+        or any(d is not None and d != n for d, n in zip(tensor.shape, array.shape, strict=True))
+    ):
+        raise FeedError(
+            explain(
+                f"cannot feed a value of shape {array.shape} for {tensor.name!r} of shape {tensor.shape!r}.",
+                why=f"The placeholder was made at {tensor.op.line}.",
+                fix="reshape the value; to allow any batch size declare the first dimension None",
+            )
+        )
+    if array.dtype.kind not in "biufcV":
+        raise FeedError(explain(f"cannot feed {array.dtype} for {tensor.name!r} of dtype {tensor.dtype.name}."))
+    fed = array if array.dtype == tensor.dtype else cast_exactly(array, tensor.dtype)
+    if fed is None:
+        raise FeedError(
+            explain(
+                f"feeding {array.dtype.name} values for {tensor.name!r} of dtype {tensor.dtype.name} would change them.",
+                why="For example 1.7 would become 1.",
+                fix=f"round them yourself: np.rint(value).astype({tensor.dtype.name!r}), or make the placeholder float",
+            )
+        )
+    return fed
