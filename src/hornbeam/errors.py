@@ -22,6 +22,7 @@ string, because Keras re-raises errors with more context as ``type(e)(message)``
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 
@@ -87,13 +88,15 @@ class KerasSetupError(HornbeamError, ImportError):
     """Keras cannot be made to use Hornbeam in this process or environment."""
 
 
+@functools.cache
 def is_own_file(filename: str) -> bool:
-    """Whether a code object's file belongs to the runtime (or to Keras and the import system) and not to the user."""
-    return (
-        filename.startswith(_PACKAGE_DIRS)
-        or f"{os.sep}keras{os.sep}src{os.sep}" in filename
-        or filename.startswith("<frozen")
-    )
+    """Whether a code object's file belongs to the runtime (or Keras, NumPy, the standard library) and not to the user."""
+    standard = filename.startswith(_STANDARD_LIBRARY) and "-packages" + os.sep not in filename
+    return standard or filename.startswith((*_PACKAGE_DIRS, "<frozen")) or any(part in filename for part in _BETWEEN)
+
+
+_STANDARD_LIBRARY = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
+_BETWEEN = [os.sep + os.path.join(*path, "") for path in (("keras", "src"), ("site-packages", "numpy"))]
 
 
 def user_line() -> str:
@@ -101,9 +104,19 @@ def user_line() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         if not is_own_file(frame.f_code.co_filename):
-            return f"{os.path.relpath(frame.f_code.co_filename)}:{frame.f_lineno}"
+            return f"{_shown(frame.f_code.co_filename)}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]
     return ""
+
+
+@functools.cache
+def _shown(filename: str) -> str:
+    """A file as a person would name it from here."""
+    try:
+        relative = os.path.relpath(filename)
+    except (ValueError, OSError):  # on another drive, or the working directory is gone
+        return filename
+    return filename if filename.startswith("<") or relative.startswith(os.pardir) else relative
 
 
 def explain(what: str, *, why: str = "", fix: str = "", line: str | None = None) -> str:
