@@ -95,7 +95,7 @@ def test_losses_and_weights_are_bit_equal(optimizer, dropout):
     with hb.Session(engine="reference"):
         model = build(optimizer, dropout)
         losses, learned = by_loop(model, hb.function), weights(model)
-    assert len(losses) == STEPS and losses[-1] < losses[0]
+    assert len(set(losses)) == STEPS
 
     with hb.Session(engine="reference") as session:  # for the engine; each model is used in its home
         for mode, train in MODES.items():
