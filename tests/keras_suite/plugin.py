@@ -1,0 +1,140 @@
+"""The pytest plug-in under which Keras's own tests run: `-p tests.keras_suite.plugin`.
+
+It stands in for Keras's conftest.py, and bridges what changed in Keras between its tests (of August) and the nightly
+they run against. pytest imports it before any test file, and so before anything imports Keras.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+try:
+    import torch  # noqa: F401  # ahead of TensorFlow: the other way round it crashes
+except ImportError:
+    pass
+
+import pytest
+
+from hornbeam import keras_setup
+
+EXCLUDED = Path(__file__).with_name("excluded_tests.txt")
+
+# What Keras's own configuration of pytest says about warnings.
+WARNINGS = ("error", *(f"ignore::{name}Warning" for name in (
+    "Deprecation", "Import", "Runtime", "PendingDeprecation", "Future", "User",
+)), "ignore:Custom mask layers require a config")  # fmt: skip
+
+MARKS = (
+    "requires_trainable_backend: for backends that train",
+    "multi_device: for more than one device",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("keras suite")
+    group.addoption("--sample", type=int, default=1, metavar="N", help="run one test in N, always the same ones")
+    group.addoption("--strict-shapes", action="store_true", help="assertAllClose and its like compare shapes, too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for mark in MARKS:
+        config.addinivalue_line("markers", mark)
+    for warning in WARNINGS:
+        config.addinivalue_line("filterwarnings", warning)
+    name = keras_setup.enable()
+    config.stash[RULES] = exclusions() if name == keras_setup.NAME else {}
+    sys.modules["conftest"] = _conftest()
+    _bridge(strict_shapes=config.getoption("--strict-shapes"))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A line of the list that names a file keeps it from being imported."""
+    return True if any(str(collection_path).endswith(f"/{part}") for part in config.stash[RULES]) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    sample, rules = config.getoption("--sample"), config.stash[RULES]
+    kept = [item for item in items if zlib.crc32(item.nodeid.encode()) % sample == 0]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
+    for item in items:
+        if item.get_closest_marker("multi_device"):
+            item.add_marker(pytest.mark.skip(reason="Requires multiple devices"))
+        reason = next((reason for part, reason in rules.items() if part in item.nodeid), None)
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=f"{PREFIX}{reason}"))
+
+
+PREFIX = "Excluded: "  # of a skip that the list asks for, by which the tally knows it
+RULES = pytest.StashKey[dict[str, str]]()
+
+
+def exclusions() -> dict[str, str]:
+    """The list: a part of a node's id, or the end of a file's path, to the reason, which stands above in a comment."""
+    rules: dict[str, str] = {}
+    reason = ""
+    for line in EXCLUDED.read_text().splitlines():
+        if line.startswith("#"):
+            reason = line.removeprefix("#").strip()
+        elif line.strip():
+            rules[line.strip()] = reason
+    return rules
+
+
+def _conftest() -> ModuleType:
+    """Tests import this much of Keras's conftest.py."""
+
+    def skip_if_backend(given_backend: str, reason: str) -> Any:
+        return pytest.mark.skipif(keras_setup.backend() == given_backend, reason=reason)
+
+    module = ModuleType("conftest")
+    module.skip_if_backend = skip_if_backend  # type: ignore[attr-defined]
+    return module
+
+
+def _bridge(strict_shapes: bool) -> None:
+    """Give Keras the names that its tests still use."""
+    from keras.src import backend, testing
+
+    parts = ("core", "numpy", "nn", "math", "linalg", "image")
+    older = {part: importlib.import_module(f"{backend.ops.__name__}.{part}") for part in parts}
+    for names in (vars(backend.common), vars(older["core"]), older):
+        for name, value in names.items():
+            if not name.startswith("_") and not hasattr(backend, name):
+                setattr(backend, name, value)
+    if not strict_shapes:
+        for name in ("assertAllClose", "assertAlmostEqual", "assertAllEqual"):
+            setattr(testing.TestCase, name, _broadcasting(getattr(testing.TestCase, name)))
+
+
+def _broadcasting(method: Any) -> Any:
+    """An assertion that lets its two arguments broadcast, as it did when the tests were written."""
+
+    def check(self: Any, actual: Any, desired: Any, *args: Any, **kwargs: Any) -> None:
+        with _shapes_ignored(self):
+            method(self, actual, desired, *args, **kwargs)
+
+    return check
+
+
+@contextmanager
+def _shapes_ignored(case: Any) -> Iterator[None]:
+    """Within, the test case finds any two shapes equal; what compares the elements is NumPy's and goes on checking."""
+    original = case.assertEqual
+
+    def equal(first: Any, second: Any, msg: Any = None) -> None:
+        if not str(msg).startswith("Shapes don't match"):
+            original(first, second, msg)
+
+    case.assertEqual = equal
+    try:
+        yield
+    finally:
+        del case.assertEqual
