@@ -146,7 +146,7 @@ def main(arguments: argparse.Namespace) -> int:
     python = arguments.peer_python
     names = [n for n in arguments.peers.split(",") if n] if arguments.peers is not None else installed(python)
     if not names:
-        print(f"{python} has none of {', '.join(PEERS)}. Name another environment:  --peer-python PATH", file=sys.stderr)
+        print(f"{python} has none of {', '.join(PEERS)}.\nName another Python:  --peer-python PATH", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

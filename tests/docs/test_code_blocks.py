@@ -1,9 +1,10 @@
 """What the documents say is what happens: every block of code in them runs.
 
 The ```python blocks of one document run in order, in one namespace, in a process and a folder of their own. A block
-may be followed by a ```text block, which is then what the program has printed since the block began; `…` in it stands
-for anything. A ```bash block is a list of commands; those that begin with `hornbeam` or `python` run in the same folder.
-There is no tag that keeps a block from running.
+may be followed by a ```text block, which is then what it printed; `…` in it stands for anything. A ```bash block is a
+list of commands; those that begin with `hornbeam` or `python` run. A block that begins with a comment like
+`# train.py` is saved under that name, and some command of the document must run it; the ```text block after the
+command is what that printed. There is no tag that keeps a block from running.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +30,12 @@ class Block(NamedTuple):
     tag: str
     line: int  # of its first line, from 1
     code: str
+
+    @property
+    def file(self) -> str | None:
+        """The name under which the reader is to save it."""
+        named = re.match(r"# (\w+\.py)\n", self.code)
+        return named[1] if named and self.tag == "python" else None
 
 
 def blocks(document: Path) -> list[Block]:
@@ -83,49 +91,51 @@ def test_tags(document: Path):
 @each_document
 def test_code(document: Path, folder: Path):
     listed = blocks(document)
-    python = [b for b in listed if b.tag == "python"]
+    python = [b for b in listed if b.tag == "python" and b.file is None]
+    program = []
     for block in python:
-        # A file that the reader is told to save:  # train.py
-        named = re.match(r"# (\w+\.py)$", block.code.partition("\n")[0])
-        if named:
-            (folder / named[1]).write_text(block.code + "\n", "utf-8")
-    # Line numbers in tracebacks and messages are then those of the document.
-    program = ["import sys as _sys"]
-    for block in python:
-        program += [f"# {block.line}", f"exec(compile({chr(10) * (block.line - 1) + block.code!r}, {document.name!r}, 'exec'))"]
-        program += [f"print({MARK!r}, flush=True)"]
-    (folder / "_document.py").write_text("\n".join(program) + "\n", "utf-8")
+        # Line numbers in tracebacks and messages are then those of the document.
+        code = "\n" * (block.line - 1) + block.code
+        program.append(f"exec(compile({code!r}, {document.name!r}, 'exec'))\nprint({MARK!r}, flush=True)\n")
+    (folder / "_document.py").write_text("".join(program), "utf-8")
     done = run([sys.executable, "_document.py"], folder)
     assert done.returncode == 0, f"{document.name}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     printed = done.stdout.split(MARK + "\n")
-    for before, block in zip(listed, listed[1:]):
-        if before.tag == "python" and block.tag == "text":
-            compare(document, block, printed[python.index(before)])
-
-
-def compare(document: Path, block: Block, printed: str) -> None:
-    """The text shown is what was printed; `…` stands for anything, and how a line is broken does not count."""
-    wanted = ".*?".join(re.escape(" ".join(part.split())).replace(r"\ ", " ") for part in block.code.split("…"))
-    wanted = re.sub(r" ?\.\*\? ?", ".*?", wanted)
-    shown = " ".join(printed.split())
-    assert re.fullmatch(wanted, shown, re.S), f"{document.name}:{block.line}: it printed\n{printed}"
+    for block, after in pairwise(listed):
+        if block in python and after.tag == "text":
+            compare(document, after, printed[python.index(block)])
 
 
 @each_document
 def test_commands(document: Path, folder: Path):
-    for block in blocks(document):
-        named = re.match(r"# (\w+\.py)$", block.code.partition("\n")[0])
-        if block.tag == "python" and named:
-            (folder / named[1]).write_text(block.code + "\n", "utf-8")
-        if block.tag != "bash":
-            continue
-        for line in block.code.splitlines():
-            words = shlex.split(line, comments=True)
-            while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
-                words.pop(0)
-            if words and words[0] in {"hornbeam", "python"}:
-                done = run(["/bin/sh", "-c", line], folder)
-                assert done.returncode == 0, f"{document.name}:{block.line}: {line}\n{done.stdout}\n{done.stderr}"
+    listed = blocks(document)
+    commands = "".join(b.code for b in listed if b.tag == "bash")
+    for block in listed:
+        if block.file is not None:
+            assert block.file in commands, f"{document.name}:{block.line}: nothing runs {block.file}"
+            (folder / block.file).write_text(block.code + "\n", "utf-8")
+    for block, after in pairwise([*listed, Block("", 0, "")]):
+        if block.tag == "bash":
+            printed = "".join(command(document, block, line, folder) for line in block.code.splitlines())
+            if after.tag == "text":
+                compare(document, after, printed)
+
+
+def command(document: Path, block: Block, line: str, folder: Path) -> str:
+    """What a command printed; those for the reader alone (pip, git) are not run."""
+    if not re.match(r"([A-Z_]+=\S* )*(hornbeam|python) ", line):
+        return ""
+    done = run(["/bin/sh", "-c", line], folder)
+    assert done.returncode == 0, f"{document.name}:{block.line}: {line}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def compare(document: Path, block: Block, printed: str) -> None:
+    """The text shown is what was printed; `…` stands for anything, and how a line is broken does not count."""
+    parts = [re.escape(" ".join(part.split())) for part in block.code.split("…")]
+    wanted = re.sub(r"(\\ )?\.\*\?(\\ )?", ".*?", ".*?".join(parts))
+    shown = " ".join(printed.split())
+    assert re.fullmatch(wanted, shown, re.S), f"{document.name}:{block.line}: it printed\n{printed}"
 
 
 @each_document
