@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,7 @@ def train(folder: Path, steps: int) -> dict[str, Any]:
 
 
 def import_keras() -> Any:
-    if os.environ["KERAS_BACKEND"] == OWN:
-        from hornbeam import keras
-    else:
-        import keras
-    return keras
+    return import_module("hornbeam.keras" if os.environ["KERAS_BACKEND"] == OWN else "keras")
 
 
 # -- the comparison --------------------------------------------------------------------------------------

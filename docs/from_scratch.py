@@ -155,7 +155,7 @@ class Program:
 
     def __str__(self) -> str:
         name = {p: f"x{i}" for i, p in enumerate(self.params)}
-        lines = []
+        lines: list[str] = []
         for node in self.nodes:
             name[node] = f"%{len(lines)}"
             lines.append(f"  {name[node]} = {node.primitive.name}({', '.join(name[a] for a in node.args)})")
@@ -320,9 +320,14 @@ def record(primitive: Primitive, args: Any, attrs: dict[str, Any], out: Any) -> 
     return out
 
 class GradientTape:
-    def __init__(self) -> None: self.records: list[Record] = []
-    def __enter__(self) -> GradientTape: return _tapes.append(self) or self
-    def __exit__(self, *exc: Any) -> None: _tapes.remove(self)
+    def __enter__(self) -> GradientTape:
+        self.records: list[Record] = []
+        _tapes.append(self)
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        _tapes.remove(self)
+
     def gradient(self, target: Any, sources: list[Any]) -> list[Any]:
         return backward(self.records, target, [lift(s) for s in sources])
 
@@ -360,7 +365,7 @@ def function(python: Callable[..., Any]) -> Callable[..., Any]:
         return Program(inputs, [output], here.reads, updates)
     return lambda *xs: Tensor(*_sessions[-1].execute(trace(*(x.shape for x in xs)), [x.array for x in xs]))
 
-calls = []
+calls: list[str] = []
 
 @function
 def bump(by: Any) -> Any:
