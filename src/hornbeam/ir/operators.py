@@ -31,7 +31,8 @@ def _exactly(x: Any, dtype: DType) -> np.ndarray:
     if isinstance(x, int) and dtypes.is_integer(dtype):
         info = np.iinfo(dtype)
         if not info.min <= x <= info.max:
-            raise DTypeError(f"{x} does not fit in {dtype.name} ({info.min} … {info.max}). Cast the tensor to a wider dtype.")
+            fits = f"{dtype.name} ({info.min} … {info.max})"
+            raise DTypeError(f"{x} does not fit in {fits}. Cast the tensor to a wider dtype.")
     return np.array(x, dtype)
 
 
@@ -58,10 +59,17 @@ def as_operand(x: Any) -> Any:
         return x.as_operand()
     if isinstance(x, (*_SCALARS, np.ndarray)):
         return x
-    if isinstance(x, (np.generic, list, tuple)):
+    if isinstance(x, np.generic):
         return np.asarray(x)
+    if isinstance(x, (list, tuple)):
+        array = np.asarray(x)
+        return array if any(hasattr(e, "dtype") for e in x) else array.astype(_OF_LISTS.get(array.dtype.name, array.dtype))
     # An object with more to it than an array (a Keras variable, a graph tensor) answers for itself.
     return NotImplemented
+
+
+# What a list of Python numbers is; a number alone is weak.
+_OF_LISTS = {"int64": dtypes.int32, "float64": dtypes.float32, "complex128": dtypes.complex64}
 
 
 def binary(primitive: Primitive, x: Any, y: Any, *, floating: bool = False) -> Any:
@@ -178,16 +186,17 @@ class Operators:
         return matmul(other, self)
 
     def __neg__(self) -> Any:
-        return arith.NEG(self)
+        return arith.NEG(self.as_operand())
 
     def __pos__(self) -> Any:
-        return self
+        return self.as_operand()
 
     def __abs__(self) -> Any:
-        return self if self.dtype == dtypes.bool_ else arith.ABS(self)
+        x = self.as_operand()
+        return x if x.dtype == dtypes.bool_ else arith.ABS(x)
 
     def __invert__(self) -> Any:
-        return arith.NOT(self)
+        return arith.NOT(self.as_operand())
 
     def __and__(self, other: Any) -> Any:
         return binary(arith.AND, self, other)
@@ -242,29 +251,32 @@ class Operators:
     def __getitem__(self, index: Any) -> Any:
         from hornbeam.ir.indexing import getitem  # above this module: indexing is written with these operators
 
-        return getitem(self, index)
+        return getitem(self.as_operand(), index)
 
     def astype(self, dtype: Any) -> Any:
         """The same values as ``dtype``; ``self`` if nothing changes."""
-        return lift(self, dtypes.as_dtype(dtype))
+        return lift(self.as_operand(), dtypes.as_dtype(dtype))
 
     def reshape(self, *shape: Any) -> Any:
         """The same elements in C order as ``shape``; one dimension may be -1. Raises ShapeError if they do not fit."""
         if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
             shape = tuple(shape[0])
         dims = fill_dimension(tuple(as_dim(d) for d in shape), self.size, self.shape)
-        return self if dims == self.shape else movement.RESHAPE(self, shape=dims)
+        x = self.as_operand()
+        return x if dims == x.shape else movement.RESHAPE(x, shape=dims)
 
     def transpose(self, *axes: Any) -> Any:
         """Axes permuted, reversed if none are given."""
         if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
             axes = tuple(axes[0] or ())
         order = tuple(as_axis(a, self.ndim) for a in axes) or tuple(reversed(range(self.ndim)))
-        return self if order == tuple(range(self.ndim)) else movement.TRANSPOSE(self, axes=order)
+        x = self.as_operand()
+        return x if order == tuple(range(x.ndim)) else movement.TRANSPOSE(x, axes=order)
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Any:
         axes = as_axes(axis, self.ndim)
-        out = reduce.SUM(self, axes=axes) if axes else self
+        x = self.as_operand()
+        out = reduce.SUM(x, axes=axes) if axes else x
         return out.reshape(reduce.kept_shape(self.shape, axes)) if keepdims else out
 
     def mean(self, axis: Any = None, keepdims: bool = False) -> Any:

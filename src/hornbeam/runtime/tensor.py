@@ -109,8 +109,13 @@ class Tensor(Operators):
     def __index__(self) -> int:
         return operator.index(static_value(self)[()])
 
+    def __contains__(self, x: Any) -> bool:
+        return bool((self.array == x).any())
+
     def __format__(self, spec: str) -> str:
-        return format(self.array[()], spec) if not self.shape and not self.is_symbolic else object.__format__(self, spec)
+        if self.shape or (self.is_symbolic and not spec):
+            return object.__format__(self, spec)
+        return format(self.array[()], spec)
 
     def __deepcopy__(self, memo: Any) -> Tensor:
         return self  # immutable
