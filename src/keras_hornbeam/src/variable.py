@@ -55,8 +55,8 @@ class Variable(KerasVariable):
         if self._value is not None:
             self._value.trainable = self._trainable
 
-    def __array__(self, dtype: Any = None) -> Any:
-        return self.value.__array__(dtype)
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return self.value.__array__(dtype, copy)
 
     def __deepcopy__(self, memo: Any) -> Variable:
         copied = self.__class__.__new__(self.__class__)

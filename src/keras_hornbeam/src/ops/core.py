@@ -229,9 +229,8 @@ def compute_output_spec(fn, *args, **kwargs):
     """
     leaves = tree.flatten((args, kwargs))
     unknown = any(isinstance(x, KerasTensor) and None in x.shape for x in leaves)
-    with StatelessScope(), SymbolicScope():
-        first = _traced(fn, args, kwargs, SIZES[0])
-        second = _traced(fn, args, kwargs, SIZES[1]) if unknown else first
+    first = _traced(fn, args, kwargs, SIZES[0])
+    second = _traced(fn, args, kwargs, SIZES[1]) if unknown else first
 
     def merge(a, b):
         if not is_tensor(a):
@@ -251,4 +250,5 @@ def _traced(fn, args, kwargs, size):
         filled = tree.map_structure(lambda x: next(remaining) if isinstance(x, KerasTensor) else x, (args, kwargs))
         return fn(*filled[0], **filled[1])
 
-    return abstractly(call, *specs)
+    with StatelessScope(), SymbolicScope():
+        return abstractly(call, *specs)
