@@ -20,7 +20,7 @@ class HostStep(NamedTuple):
     """A row that runs by its reference: where its operands and results are in the table of buffers."""
 
     node: Node
-    operands: tuple[int, ...]
+    operands: tuple[tuple[int, tuple[int, ...]], ...]  # place and shape: a reshape has no buffer of its own
     results: tuple[int, ...]
 
 
@@ -84,7 +84,7 @@ class NativeExecutable:
 
     def _run_on_host(self, step: HostStep, arrays: list[Any]) -> None:
         with np.errstate(all="ignore"):
-            values = apply(step.node, [arrays[i] for i in step.operands])
+            values = apply(step.node, [arrays[i].reshape(shape) for i, shape in step.operands])
         for i, value in zip(step.results, values if isinstance(values, tuple) else (values,), strict=True):
             if i >= 0:
                 arrays[i][...] = value

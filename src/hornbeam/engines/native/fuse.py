@@ -18,6 +18,7 @@ from typing import Any
 from hornbeam.base.spec import Shape, Spec
 from hornbeam.engines.native.affine import VIEWS, Form, Index, identity, offset, splits, through
 from hornbeam.engines.native.llvm import SUPPORTED
+from hornbeam.engines.native.mathlib import supports
 from hornbeam.ir.node import PARAM, Node
 from hornbeam.ir.primitives.movement import CONCAT, CONSTANT, IOTA, PAD, PICK, RESHAPE
 from hornbeam.ir.primitives.reduce import REDUCE_AND, REDUCE_MAX, REDUCE_MIN, REDUCE_OR, PROD, SUM
@@ -64,6 +65,7 @@ class Fusion:
         for node in self.nodes:
             for a in node.args:
                 self.users.setdefault(a, []).append(node)
+        self.used = {*self.users, *program.roots}
         self.memory: set[Node] = set()
         self.cluster_of: dict[Node, Cluster] = {}
         self._place()
@@ -84,7 +86,7 @@ class Fusion:
         if p in VIEWS or p is IOTA:
             return "view"
         if p.kind == "map":
-            return "map" if p.code is not None else "host"
+            return "map" if p.code is not None and supports(p.name, node.args[0].spec.dtype) else "host"
         if p in REDUCTIONS:
             return self._reduction_kind(node)
         if p is PAD or p is CONCAT:

@@ -375,6 +375,8 @@ class Function:
 
     def bitcast(self, x: Value, dtype: DType) -> Value:
         out = Value("", dtype, x.width)
+        if x.dtype == dtypes.bool_:  # a byte outside registers
+            return self.cast(x, dtype)
         return self.define(dtype, x.width, f"bitcast {x.typed} to {out.type}")
 
     def cast(self, x: Value, dtype: DType) -> Value:
@@ -393,9 +395,8 @@ class Function:
         if dtypes.is_floating(source) and dtypes.is_floating(dtype):
             if source in HALF and dtype in HALF:
                 return self.cast(self.cast(x, dtypes.float32), dtype)
-            if source == dtypes.float64 and dtype in HALF:
-                # ml_dtypes and NumPy round half precision from float32 or float64 directly; LLVM does the same.
-                return self.define(dtype, x.width, f"fptrunc {x.typed} to {target}")
+            if source == dtypes.float64 and dtype == dtypes.bfloat16:
+                return self.cast(self.cast(x, dtypes.float32), dtype)  # as ml_dtypes does
             op = "fpext" if dtype.itemsize > source.itemsize else "fptrunc"
             return self.define(dtype, x.width, f"{op} {x.typed} to {target}")
         if dtypes.is_floating(source):

@@ -23,7 +23,7 @@ from hornbeam.engines.native.llvm import HALF, I64, Function, Module, Value, ind
 from hornbeam.engines.native.mathlib import VectorScalars
 from hornbeam.ir.node import Node
 from hornbeam.ir.primitives.arith import ADD, CAST, MUL, NEG, SUB
-from hornbeam.ir.primitives.movement import CONSTANT, IOTA
+from hornbeam.ir.primitives.movement import CONSTANT, IOTA, RESHAPE
 
 CHUNK = 8192  # elements of a flat loop that make one unit of work for a thread
 CHEAP = frozenset((ADD, SUB, MUL, NEG, CAST))
@@ -162,8 +162,9 @@ class LoopEmitter:
         if node.primitive is IOTA:
             self.counters[at[dict(node.attrs)["axis"]]] = None
             return 0
-        if self._is_read(node):
-            self.forms[(self.fusion.base(node), offset(at, node.shape, self.rank))] = None
+        read = self._read_of(node, at)
+        if read is not None:
+            self.forms[read] = None
             return 0
         self.operations += node.primitive.kind == "map"
         return max((self._collect(a, i) for a, i in self._below(node, at)), default=0)
@@ -171,6 +172,11 @@ class LoopEmitter:
     def _is_read(self, node: Node) -> bool:
         """Whether a value comes from memory: it has a buffer, and is not computed by this very kernel."""
         return self.fusion.in_memory(node) and self.fusion.base(node) not in self.inside
+
+    def _read_of(self, node: Node, at: Index) -> tuple[Node, Form] | None:
+        """The buffer and element that hold ``node`` at ``at``; None if it is computed."""
+        held = node.args[0] if node in self.inside and node.primitive is RESHAPE else node
+        return (self.fusion.base(held), offset(at, node.shape, self.rank)) if self._is_read(held) else None
 
     def _below(self, node: Node, at: Index) -> list[tuple[Node, Index]]:
         """The arguments of ``node`` and where. A reshape of a value of this kernel is that value, element by element."""
@@ -385,8 +391,9 @@ class LoopEmitter:
             return f.constant(dict(node.attrs)["value"].array.reshape(())[()], node.spec.dtype)
         if node.primitive is IOTA:
             return self._count(at[dict(node.attrs)["axis"]], node.spec.dtype, j)
-        if self._is_read(node):
-            return self._load(self.fusion.base(node), offset(at, node.shape, self.rank), j, mask)
+        read = self._read_of(node, at)
+        if read is not None:
+            return self._load(*read, j, mask)
         args = [self._value(a, i, j, mask, memo) for a, i in self._below(node, at)]
         if node.primitive.kind != "map":
             return args[0]

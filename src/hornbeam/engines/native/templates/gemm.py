@@ -155,6 +155,8 @@ def _collapsed(p: Product) -> Product:
 
 def plan(product: Product, target: Target) -> Plan:
     """The Plan with the least estimated time."""
+    if min(product.m, product.n) == 1:
+        return _vector_plan(product, target)
     natural, swapped = (_plan(p, target, s) for p, s in ((product, False), (product.swapped, True)))
     return min(natural, swapped, key=lambda costed: costed[0])[1]
 
@@ -165,10 +167,10 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
     tiles_cost, mr, nv = min(_tilings(p.m, p.n, lanes, target.registers))
     size = p.dtype.itemsize
     splits = _splits(p)
-    depth = -(-p.k // splits)
+    depth = max(1, _depth(p, splits))
     panel = nv * lanes
     # Sums are stored between blocks of k, so they must not be rounded there.
-    kc = depth if p.result != p.compute else min(depth, _even(depth, max(128, target.l2 // (8 * panel * size))))
+    kc = depth if p.result != p.compute else min(max(1, depth), _even(depth, max(128, target.l2 // (8 * panel * size))))
 
     mb, nb = _chunk(p, mr, panel, depth, splits)
     while mb > mr and mb * kc * p.compute.itemsize > target.l2 // 2:
@@ -176,7 +178,7 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
     conflict = p.a.row * size % 4096 == 0 and mr > 6  # rows that compete for the same lines of the first cache
     pack_a = (conflict and min(p.n, nb) >= 512) or (p.dtype in HALF and min(p.n, nb) > panel)
     straight = p.b.column == 1
-    pack_b = not straight or (p.m >= 16 * mr and p.k * p.n * size > target.l2 // 4)
+    pack_b = not straight or (p.m >= 8 * mr and not _stays(p.b.row * size, kc, p.k * p.n * size, target))
     while pack_a and mb > mr and mb * kc * p.compute.itemsize > STACK:
         mb -= mr
     group = max(1, min(p.batches // CHUNKS, CHUNK // max(1, p.m * p.n * p.k)))
@@ -187,6 +189,23 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
     cost += p.n * p.k * ((0.15 if straight else 0.4) if straight or p.b.row == 1 else 2.0) * pack_b
     cost += p.m * p.n * (0.1 if p.c.column == 1 else 1.5) * -(-depth // kc)
     return cost, plan
+
+
+def _stays(stride: int, rows: int, whole: int, target: Target) -> bool:
+    """Whether a panel of ``rows`` rows that lie ``stride`` bytes apart stays in the second cache until its next use."""
+    way = target.l2 // 16
+    places = way // math.gcd(stride, way)
+    return whole <= target.l2 // 2 and rows <= 8 * places
+
+
+def _vector_plan(p: Product, target: Target) -> Plan:
+    """One row or column: chunks of rows of the matrix; its bytes are what counts."""
+    lanes, rows, splits = _lanes(target, p.compute), max(p.m, p.n), _splits(p)
+    depth = max(1, -(-p.k // splits))
+    wanted = max(1, min(-(-CHUNKS // (p.batches * splits)), 4 * rows * depth // CHUNK))
+    mb = -(-(-(-rows // wanted)) // CHAINS) * CHAINS
+    group = max(1, min(p.batches // CHUNKS, CHUNK // (4 * rows * depth)))
+    return Plan(False, lanes, 1, 1, depth, mb, lanes, group, splits, False, False)
 
 
 def _lanes(target: Target, dtype: DType) -> int:
@@ -205,7 +224,7 @@ def _tilings(m: int, n: int, lanes: int, registers: int) -> Iterator[tuple[float
         for rows, times in ((mr, m // mr), (m % mr, 1)):
             for columns, repeats in ((nv, vectors // nv), (vectors % nv, 1)):
                 if rows and columns:
-                    cycles = max(rows * columns / 2, (rows + columns) / 2, 4.0) + 0.2
+                    cycles = max(rows * columns / 2, (rows + columns) / 2, 4.0) * (1 + 0.01 * max(0, nv - 2)) + 0.4
                     cost += times * repeats * cycles
         yield cost, mr, nv
 
@@ -214,6 +233,12 @@ def _splits(p: Product) -> int:
     """Parts of k. NOTE: of the shape alone, and the same for the transposed product, since it decides the bits."""
     tiles = p.batches * -(-(p.m * p.n) // 512)
     return 1 if tiles >= 16 else max(1, min(-(-16 // tiles), p.k // SPLIT))
+
+
+def _depth(p: Product, splits: int) -> int:
+    """Of k in one part: a multiple of CHAINS if there are several."""
+    depth = -(-p.k // splits)
+    return depth if splits == 1 else -(-depth // CHAINS) * CHAINS
 
 
 def _even(length: int, most: int) -> int:
@@ -257,10 +282,9 @@ class _Emitter:
         self.p = product.swapped if how.swap else product
         self.epilogue, self.extra = epilogue, extra
         self.panel = how.nv * how.lanes
-        self.depth = -(-self.p.k // how.splits)
-        self.depth += -self.depth % 8 if how.splits > 1 else 0
-        self.blocks = max(1, -(-self.depth // how.kc))
-        self.packed_b = 0
+        self.depth = _depth(self.p, how.splits)
+        self.blocks = max(1, -(-self.depth // max(1, how.kc)))
+        self.partial = 0  # bytes into the scratch where the sums of the parts of k begin
 
     # -- the parts of the whole --
 
@@ -275,7 +299,7 @@ class _Emitter:
         if how.pack_b and p.k:
             phases.append(self.pack_phase())
         packed = -(-self.shared_batches * self.packed_elements * size // 64) * 64
-        self.partial = packed  # where the sums of the parts of k begin
+        self.partial = packed
         phases.append(self.multiply_phase())
         scratch = packed
         if how.splits > 1:
@@ -286,7 +310,7 @@ class _Emitter:
     @cached_property
     def counts(self) -> set[int]:
         """How many k one call of a tile function may get."""
-        parts = {min(self.depth, self.p.k - s * self.depth) for s in range(self.how.splits)}
+        parts = {max(0, min(self.depth, self.p.k - s * self.depth)) for s in range(self.how.splits)}
         blocks = {min(self.how.kc, part - k) for part in parts for k in range(0, part, max(1, self.how.kc))}
         return blocks or {0}
 
@@ -358,7 +382,7 @@ class _Emitter:
         else:
             b, b_type = self.batch_address(f, "%B", p.b, batch, p.dtype), p.dtype
         if how.splits > 1:
-            entry = plus(f, times(f, split, p.batches), batch)
+            entry = plus_value(f, times(f, split, p.batches), batch)
             sums = f.address("%scratch", index(self.partial // p.compute.itemsize), p.compute)
             c = f.address(sums, times(f, entry, p.m * p.n), p.compute)
         else:
@@ -383,9 +407,9 @@ class _Emitter:
 
             def panel(j: Value) -> list[Value]:
                 if how.pack_b:
-                    at = f.add(times(f, j, p.k), times(f, k0, self.panel))  # j is a multiple of the panel
+                    at = plus_value(f, times(f, j, p.k), times(f, k0, self.panel))  # j is a multiple of the panel
                 else:
-                    at = f.add(times(f, j, p.b.column), times(f, k0, p.b.row))
+                    at = plus_value(f, times(f, j, p.b.column), times(f, k0, p.b.row))
                 b_j = f.address(b, at, b_type)
 
                 def tile(i: Value) -> list[Value]:
@@ -412,7 +436,7 @@ class _Emitter:
         offset, rest = index(0), batch
         for size, stride in zip(reversed(self.p.batch), reversed(strides.batch), strict=True):
             rest, at = divide(f, rest, size)
-            offset = f.add(offset, times(f, at, stride)) if stride else offset
+            offset = plus_value(f, offset, times(f, at, stride))
         return f.address(base, offset, dtype)
 
     def variants(self, total: int, step: int) -> list[int]:
@@ -807,7 +831,193 @@ class _Emitter:
     # -- one row or column --
 
     def emit_vector(self) -> Gemm:
-        raise NotImplementedError
+        phases = [self.vector_phase()]
+        if self.how.splits == 1:
+            return Gemm(tuple(phases), 0)
+        phases.append(self.sum_phase())
+        return Gemm(tuple(phases), self.how.splits * self.p.batches * self.p.m * self.p.n * self.p.compute.itemsize)
+
+    def vector_phase(self) -> Phase:
+        """``y[r] = sum over k of X[r, k] * v[k]``, where y is the one row or column of C."""
+        p, how = self.p, self.how
+        row_chunks = -(-max(p.m, p.n) // how.mb)
+        name = f"{self.name}.multiply"
+        f = self.phase_function(name)
+        rest, row = divide(f, Value("%chunk", I64), row_chunks)
+        group, split = divide(f, rest, how.splits)
+        first = times(f, row, how.mb)
+        stop = smaller(f, plus(f, first, how.mb), index(max(p.m, p.n)))
+        k0 = times(f, split, self.depth)
+        count = f.sub(smaller(f, plus(f, k0, self.depth), index(p.k)), k0)
+        vector = _Vector(self, f)
+
+        def entry(batch: Value) -> list[Value]:
+            a, b = self.batch_address(f, "%A", p.a, batch, p.dtype), self.batch_address(f, "%B", p.b, batch, p.dtype)
+            a = f.address(a, times(f, k0, p.a.column), p.dtype)
+            b = f.address(b, times(f, k0, p.b.row), p.dtype)
+            if how.splits > 1:
+                at = times(f, plus_value(f, times(f, split, p.batches), batch), p.m * p.n)
+                c = f.address("%scratch", at, p.compute)
+            else:
+                c = self.batch_address(f, "%C", p.c, batch, p.result)
+            matrix, v = (a, b) if p.n == 1 else (b, a)
+            vector.rows(matrix, v, c, batch, first, stop, count)
+            return []
+
+        start = times(f, group, how.group)
+        f.loop(start, smaller(f, plus(f, start, how.group), index(p.batches)), 1, entry, hint="b")
+        f.finish()
+        return Phase(name, -(-p.batches // how.group) * how.splits * row_chunks)
+
+
+class _Vector:
+    """Rows of a matrix times a vector, in whichever direction the matrix lies in memory. The order of the sums does
+    not depend on it: CHAINS interleaved chains either way."""
+
+    def __init__(self, emitter: _Emitter, f: Function) -> None:
+        self.e, self.f, self.p = emitter, f, emitter.p
+        p = self.p
+        by_rows = p.n == 1
+        self.row, self.k = (p.a.row, p.a.column) if by_rows else (p.b.column, p.b.row)
+        self.v = p.b.row if by_rows else p.a.column
+        if emitter.how.splits > 1:
+            self.y, self.y_type = 1, p.compute
+        else:
+            self.y, self.y_type = (p.c.row if by_rows else p.c.column), p.result
+        self.total = max(p.m, p.n)
+        self.lanes = min(emitter.how.lanes, CHAINS)
+
+    def rows(self, matrix: str, v: str, y: str, batch: Value, first: Value, stop: Value, count: Value) -> None:
+        f, at = self.f, first
+        along_k = self.k == 1 or self.total < self.lanes
+        for width in (4, 1) if along_k else (self.lanes, 1):
+            whole = plus_value(f, at, floor_multiple(f, f.sub(stop, at), width))
+
+            def some(r: Value, width: int = width) -> list[Value]:
+                x = f.address(matrix, times(f, r, self.row), self.p.dtype)
+                if along_k or width == 1:
+                    for i, value in enumerate(self.along_k(x, v, count, width if along_k else 1)):
+                        self.store(value, y, batch, plus(f, r, i))
+                else:
+                    self.store(self.along_rows(x, v, count), y, batch, r)
+                return []
+
+            f.loop(at, whole, width, some, hint="r")
+            at = whole
+
+    def load(self, base: str, offset: Value, stride: int, width: int, mask: Value | None = None) -> Value:
+        f, dtype = self.f, self.p.dtype
+        at = f.address(base, offset, dtype)
+        if stride == 1 or width == 1:
+            return f.cast(f.load(at, dtype, width, mask), self.p.compute)
+        if stride == 0:
+            value = f.splat(f.cast(f.load(at, dtype), self.p.compute), width)
+            return value if mask is None else f.select(mask, value, f.constant(0, self.p.compute))
+        offsets = Value("<" + ", ".join(f"i64 {i * stride}" for i in range(width)) + ">", I64, width)
+        return f.cast(f.gather(at, offsets, dtype, mask), self.p.compute)
+
+    def along_k(self, x: str, v: str, count: Value, rows: int) -> list[Value]:
+        """Sums of ``rows`` rows, vectors along k."""
+        f, lanes, parts = self.f, self.lanes, CHAINS // self.lanes
+        zero = f.constant(0, self.p.compute, lanes)
+
+        def step(k: Value, sums: Sequence[Value], masked: bool) -> list[Value]:
+            out = list(sums)
+            for part in range(parts):
+                at = plus(f, k, part * lanes)
+                mask = None
+                if masked and lanes == 1:
+                    mask = f.compare("lt", at, count)
+                elif masked:
+                    mask = f.tail_mask(f.sub(count, at), lanes)
+                y = self.guarded(v, times(f, at, self.v), self.v, mask)
+                for r in range(rows):
+                    z = self.guarded(x, plus(f, times(f, at, self.k), r * self.row), self.k, mask)
+                    out[r * parts + part] = self.e.multiply_add(f, z, y, sums[r * parts + part])
+            return out
+
+        whole = floor_multiple(f, count, CHAINS)
+        sums = f.loop(index(0), whole, CHAINS, lambda k, *s: step(k, s, False), [zero] * (rows * parts), hint="k")
+        sums = f.loop(whole, count, CHAINS, lambda k, *s: step(k, s, True), sums, hint="k")
+        return [self.tree(sums[r * parts : (r + 1) * parts]) for r in range(rows)]
+
+    def guarded(self, base: str, at: Value, stride: int, mask: Value | None) -> Value:
+        """A vector along k, zero where ``mask`` is false."""
+        f = self.f
+        if mask is None or mask.width > 1:
+            return self.load(base, at, stride, self.lanes, mask)
+        zero = f.constant(0, self.p.compute)
+        return f.select(mask, self.load(base, f.select(mask, at, index(0)), stride, 1), zero)
+
+    def along_rows(self, x: str, v: str, count: Value) -> Value:
+        """Sums of ``lanes`` rows in one vector, a register for each chain; half of them at a time if they are few."""
+        f, lanes = self.f, self.lanes
+        at_once = CHAINS if self.e.target.registers >= 2 * CHAINS else CHAINS // 2
+        whole = floor_multiple(f, count, CHAINS)
+        chains: list[Value] = []
+        for low in range(0, CHAINS, at_once):
+
+            def step(k: Value, sums: Sequence[Value], masked: bool, low: int = low) -> list[Value]:
+                out = []
+                for i, total in enumerate(sums):
+                    at = plus(f, k, low + i)
+                    inside = f.compare("lt", at, count) if masked else None
+                    at = f.select(inside, at, index(0)) if inside else at
+                    y = self.load(v, times(f, at, self.v), 1, 1)
+                    z = self.load(x, times(f, at, self.k), self.row, lanes)
+                    if inside:
+                        y = f.select(inside, y, f.constant(0, self.p.compute))
+                        z = f.select(inside, z, f.constant(0, self.p.compute))
+                    out.append(self.e.multiply_add(f, z, f.splat(y, lanes), total))
+                return out
+
+            zeros = [f.constant(0, self.p.compute, lanes)] * at_once
+            sums = f.loop(index(0), whole, CHAINS, lambda k, *s: step(k, s, False), zeros, hint="k")
+            chains += f.loop(whole, count, CHAINS, lambda k, *s: step(k, s, True), sums, hint="k")
+        return self.tree(chains, stop=1)
+
+    def tree(self, parts: Sequence[Value], stop: int = 0) -> Value:
+        """Chain i plus chain i + 8, then + 4, + 2, + 1: between registers first, then between lanes unless ``stop``."""
+        f, parts = self.f, list(parts)
+        while len(parts) > 1:
+            half = len(parts) // 2
+            parts = [f.add(parts[i], parts[i + half]) for i in range(half)]
+        total = parts[0]
+        while not stop and total.width > 1:
+            half = total.width // 2
+            if half == 1:
+                return f.add(f.extract(total, 0), f.extract(total, 1))
+            total = f.add(*f.halves(total))
+        return total
+
+    def store(self, value: Value, y: str, batch: Value, row: Value) -> None:
+        f, p = self.f, self.p
+        split = self.e.how.splits > 1
+        epilogue = None if split else self.e.epilogue
+        scalar = value.width > 1 and (self.y != 1 or (epilogue is not None and p.n == 1))
+        for i in range(value.width if scalar else 1):
+            one = f.extract(value, i) if scalar else value
+            at = plus(f, row, i)
+            to = f.address(y, times(f, at, self.y), self.y_type)
+            if p.accumulate and not split:
+                one = f.add(f.cast(f.load(to, self.y_type, one.width), p.compute), one)
+            if epilogue:
+                where = (at, index(0)) if p.n == 1 else (index(0), at)
+                one = epilogue(f, one, batch, *where, None)
+            f.store(f.cast(one, self.y_type), to)
+
+
+def plus_value(f: Function, x: Value, y: Value) -> Value:
+    if x.ref == "0" or y.ref == "0":
+        return y if x.ref == "0" else x
+    return index(int(x.ref) + int(y.ref)) if x.is_constant and y.is_constant else f.add(x, y)
+
+
+def floor_multiple(f: Function, x: Value, of: int) -> Value:
+    """The largest multiple of a power of two that is not more than ``x``."""
+    if x.is_constant:
+        return index(int(x.ref) // of * of)
+    return x if of == 1 else f.bits("and", x, index(-of))
 
 
 def divide(f: Function, x: Value, by: int) -> tuple[Value, Value]:
