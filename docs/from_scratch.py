@@ -77,12 +77,15 @@ def lift(x: Any) -> Any:
     return x.value() if isinstance(x, Operators) else _current[-1].constant(np.asarray(x, float))
 
 @contextmanager
-def interpreting(interpreter: Any) -> Any:
-    _current.append(interpreter)
+def pushed(stack: list[Any], item: Any) -> Any:
+    stack.append(item)
     try:
-        yield interpreter
+        yield item
     finally:
-        _current.pop()
+        stack.remove(item)
+
+def interpreting(interpreter: Any) -> Any:
+    return pushed(_current, interpreter)
 
 class Operators:
     """The notation, shared by everything that has a shape: nodes, and further down tensors and variables."""
@@ -268,13 +271,8 @@ class Session:
         self.state.clear()
         self.closed = True
 
-    @contextmanager
     def as_default(self) -> Any:
-        _sessions.append(self)
-        try:
-            yield self
-        finally:
-            _sessions.pop()
+        return pushed(_sessions, self)
 
 _sessions = [Session()]  # the first is there without being made: the default session
 
