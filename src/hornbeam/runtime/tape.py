@@ -152,11 +152,12 @@ class GradientTape:
             grads = recorded(target, flat, output_gradients)
             grads = [zeros_like(s) if g is None and zero else g for g, s in zip(grads, flat, strict=True)]
             return tree.unflatten(structure, grads)
-        targets = [self._target(t) for t in tree.leaves(target)]
-        if not targets:
-            raise GradientError("gradient: there is no target; it is None or an empty structure.")
+        leaves, target_structure = tree.flatten(target)
+        if not leaves:
+            raise GradientError(explain("gradient: there is no target; it is None or an empty structure."))
+        targets = [self._target(t) for t in leaves]
+        seeds = _seeds(targets, target_structure, output_gradients)
         flat, structure = tree.flatten(sources)
-        seeds = _seeds(targets, output_gradients)
         with self._derivative():
             grads = self._pull(targets, seeds, flat, zero)
         return tree.unflatten(structure, grads)
@@ -280,12 +281,15 @@ class GradientTape:
         reached = reached_from(tensors, self.records)
         if any(id(t) in reached for t in targets):
             return "they are connected."
-        ends = []
-        for primitive, args, _, outs in self.records:
-            if any(id(a) in reached for a in args) and not any(id(o) in reached for o in outs):
-                ends.append(primitive.name)
+        needed = {id(t) for t in targets}
+        ends: dict[str, None] = {}
+        for primitive, args, _, outs in reversed(self.records):
+            if any(id(o) in needed for o in outs):
+                needed.update(map(id, args))
+                if any(id(a) in reached for a in args):
+                    ends[primitive.name] = None
         if ends:
-            return f"the path ends at {', '.join(dict.fromkeys(ends))}, through which no gradient flows."
+            return f"the path ends at {', '.join(ends)}, through which no gradient flows."
         return (
             "nothing recorded leads from the source to the target: it was computed outside the tape, with NumPy, "
             "or through the assignment of a variable."
@@ -304,13 +308,15 @@ def _wants_zero(unconnected: Any) -> bool:
     return given == "zero"
 
 
-def _seeds(targets: list[Tensor], given: Any) -> list[Any]:
+def _seeds(targets: list[Tensor], structure: tree.TreeDef, given: Any) -> list[Any]:
+    """The cotangents ``given`` in the structure of the targets; ones if there are none."""
     if given is None:
         return [ones_like(t) for t in targets]
-    leaves = tree.leaves(given)
-    if len(leaves) != len(targets):
-        raise GradientError(explain(f"gradient: {len(leaves)} output_gradients for {len(targets)} targets."))
-    seeds = [as_tensor(g, t.dtype) for g, t in zip(leaves, targets, strict=True)]
+    try:
+        parts = structure.flatten_up_to(given)
+    except ValueError as error:
+        raise GradientError(explain(f"gradient: output_gradients do not match the targets: {error}")) from None
+    seeds = [as_tensor(g, t.dtype) for g, t in zip(parts, targets, strict=True)]
     for seed, target in zip(seeds, targets, strict=True):
         if seed.shape != target.shape:
             raise ShapeError(explain(f"gradient: an output gradient of shape {seed.shape} for a target of {target.shape}."))
