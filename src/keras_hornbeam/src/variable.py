@@ -58,13 +58,15 @@ class Variable(KerasVariable):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         return self.value.__array__(dtype, copy)
 
-    def __deepcopy__(self, memo: Any) -> Variable:
-        copied = self.__class__.__new__(self.__class__)
-        memo[id(self)] = copied
-        copied.__dict__.update(self.__dict__)
-        if self._value is not None:
-            copied._value = HornbeamVariable(self._value.value(), trainable=self._trainable, name=self._path)
-        return copied
+    # Copies, and what is pickled, carry the value; they live in the session that makes them.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_value": None if self._value is None else self._value.numpy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if state["_value"] is not None:
+            self._initialize(state["_value"])
 
 
 class name_scope(base_name_scope):
