@@ -12,7 +12,7 @@ the same thing, so that an optimizer's slots are updated in one pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from hornbeam.base.spec import Shape, Spec
@@ -57,9 +57,9 @@ class Fusion:
     memory: nodes that have a buffer of their own, besides parameters and constants.
     """
 
-    def __init__(self, program: Program, templates: Iterable[str]) -> None:
+    def __init__(self, program: Program, templates: Mapping[str, Any]) -> None:
         self.program = program
-        self.templates = frozenset(templates)
+        self.templates = templates
         self.nodes = program.nodes
         self.users: dict[Node, list[Node]] = {}
         for node in self.nodes:
@@ -91,7 +91,8 @@ class Fusion:
             return self._reduction_kind(node)
         if p is PAD or p is CONCAT:
             return "assemble"
-        return "block" if p.name in self.templates else "host"
+        template = self.templates.get(p.name)
+        return "block" if template is not None and node.spec.size and template.takes(node) else "host"
 
     def _reduction_kind(self, node: Node) -> str:
         axes, rank = dict(node.attrs)["axes"], len(node.args[0].shape)

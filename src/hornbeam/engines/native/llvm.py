@@ -86,6 +86,7 @@ class Module:
         self.functions: list[str] = []
         self.globals: list[str] = []
         self.declared: dict[str, str] = {}
+        self.helpers: set[str] = set()  # functions and constants already emitted, by name
 
     def declare(self, name: str, result: str, *arguments: str) -> None:
         self.declared.setdefault(name, f"declare {result} @{name}({', '.join(arguments)})")
@@ -168,6 +169,52 @@ class Function:
         self.lines[at:at] = lines
         self.label(done)
         return phis
+
+    def any(self, mask: Value) -> Value:
+        """Whether any lane of a bool vector is true."""
+        if mask.width == 1:
+            return mask
+        name = f"llvm.vector.reduce.or.v{mask.width}i1"
+        self.module.declare(name, "i1", mask.type)
+        return self.define(mask.dtype, 1, f"call i1 @{name}({mask.typed})")
+
+    def when(
+        self, condition: Value, compute: Callable[[], Sequence[Value]], otherwise: Sequence[Value]
+    ) -> list[Value]:
+        """A branch: the values of ``compute()`` where the scalar ``condition`` holds, else ``otherwise``."""
+        n = next(self.counter)
+        before = self.block
+        self.emit(f"br i1 {condition.ref}, label %when{n}, label %after{n}")
+        self.label(f"when{n}")
+        computed = list(compute())
+        inside = self.block
+        self.emit(f"br label %after{n}")
+        self.label(f"after{n}")
+        return [
+            self.define(x.dtype, x.width, f"phi {x.type} [ {y.ref}, %{before} ], [ {x.ref}, %{inside} ]")
+            for x, y in zip(computed, otherwise, strict=True)
+        ]
+
+    def repeat(
+        self, condition: Callable[[Value], Value], body: Callable[[Value], Value], start: Value
+    ) -> Value:
+        """``while any(condition(x)): x = body(x)``."""
+        n = next(self.counter)
+        before = self.block
+        self.emit(f"br label %while{n}")
+        self.label(f"while{n}")
+        x = Value(self.fresh("c"), start.dtype, start.width)
+        at = len(self.lines)
+        test = self.any(condition(x))
+        self.emit(f"br i1 {test.ref}, label %again{n}, label %done{n}")
+        self.label(f"again{n}")
+        following = body(x)
+        self.emit(f"br label %while{n}")
+        self.lines.insert(
+            at, f"  {x.ref} = phi {x.type} [ {start.ref}, %{before} ], [ {following.ref}, %{self.block} ]"
+        )
+        self.label(f"done{n}")
+        return x
 
     # -- memory ---------------------------------------------------------------------------------------------------------------
 

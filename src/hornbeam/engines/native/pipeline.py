@@ -81,7 +81,7 @@ def emit(module: Module, fusion: Fusion, cluster: Cluster, machine: Machine) -> 
     if cluster.kind == "assemble":
         return _assembled(module, fusion, root, lanes)
     if cluster.kind == "block":
-        return [TEMPLATES[root.primitive.name](module, fusion, name, root, machine)]
+        return [TEMPLATES[root.primitive.name].emit(module, fusion, name, root, machine)]
     return [root]
 
 
