@@ -1,0 +1,108 @@
+"""Functions that only TensorFlow 1 had, or had with other arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hornbeam.tensorflow import arrays, debugging, image, math, random
+from hornbeam.tensorflow.compat.v1.graphs import get_default_graph
+from hornbeam.tensorflow.linalg import diag, diag_part, inv, solve
+
+# -- other names for the same -----------------------------------------------------------------------------------------------
+
+log, mod, sub, mul, neg = math.log, math.floormod, math.subtract, math.multiply, math.negative
+div, floordiv, floor_div, realdiv, truncatediv = math.divide, math.floordiv, math.floordiv, math.truediv, math.floordiv
+div_no_nan, log1p, expm1, rsqrt, reciprocal, erf, lgamma = (
+    math.divide_no_nan, math.log1p, math.expm1, math.rsqrt, math.reciprocal, math.erf, math.lgamma,
+)  # fmt: skip
+is_nan, is_inf, is_finite, ceil, rint, conj, real, imag = (
+    math.is_nan, math.is_inf, math.is_finite, math.ceil, math.rint, math.conj, math.real, math.imag,
+)  # fmt: skip
+logical_xor, segment_sum, segment_max, unsorted_segment_sum, cumprod = (
+    math.logical_xor, math.segment_sum, math.segment_max, math.unsorted_segment_sum, math.cumprod,
+)  # fmt: skip
+global_norm, confusion_matrix, bincount, accumulate_n = math.global_norm, math.confusion_matrix, math.bincount, math.add_n
+random_normal, truncated_normal, random_shuffle, random_gamma = (
+    random.normal, random.truncated_normal, random.shuffle, random.gamma,
+)  # fmt: skip
+set_random_seed, random_uniform, multinomial = random.set_seed, random.uniform, random.categorical
+matrix_inverse, matrix_solve, matrix_diag, matrix_diag_part = inv, solve, diag, diag_part
+random_crop = image.random_crop
+check_numerics, assert_positive, assert_non_negative, assert_less_equal, assert_greater_equal = (
+    debugging.check_numerics, debugging.assert_positive, debugging.assert_non_negative, debugging.assert_less_equal,
+    debugging.assert_greater_equal,
+)  # fmt: skip
+batch_gather = arrays.gather
+
+
+def div_(x: Any, y: Any, name: Any = None) -> Any:
+    """As Python 2 divided: whole numbers give a whole quotient."""
+    x, y = arrays.convert_to_tensor(x), arrays.convert_to_tensor(y)
+    return (math.floordiv if x.dtype.kind in "iu" and y.dtype.kind in "iu" else math.truediv)(x, y, name=name)
+
+
+def _casts(dtype: str) -> Any:
+    def cast(x: Any, name: Any = None) -> Any:
+        return arrays.cast(x, dtype, name=name)
+
+    cast.__doc__ = f"``x`` as {dtype}."
+    return cast
+
+
+to_float, to_double, to_int32, to_int64 = map(_casts, ("float32", "float64", "int32", "int64"))
+
+# -- reductions with their old arguments --------------------------------------------------------------------------------------
+
+
+def _reduction(reduce: Any) -> Any:
+    def fn(
+        input_tensor: Any, axis: Any = None, keepdims: Any = None, name: Any = None, reduction_indices: Any = None,
+        keep_dims: Any = None,
+    ) -> Any:  # fmt: skip
+        axis = reduction_indices if axis is None else axis
+        return reduce(input_tensor, axis, bool(keepdims or keep_dims), name=name)
+
+    fn.__name__, fn.__doc__ = reduce.__name__, reduce.__doc__
+    return fn
+
+
+reduce_sum, reduce_mean, reduce_prod, reduce_max = map(
+    _reduction, (math.reduce_sum, math.reduce_mean, math.reduce_prod, math.reduce_max)
+)
+reduce_min, reduce_all, reduce_any, reduce_logsumexp = map(
+    _reduction, (math.reduce_min, math.reduce_all, math.reduce_any, math.reduce_logsumexp)
+)
+
+
+def argmax(input: Any, axis: Any = None, name: Any = None, dimension: Any = None, output_type: Any = "int64") -> Any:
+    """Where the largest element along ``axis`` is."""
+    return math.argmax(input, next((a for a in (axis, dimension) if a is not None), 0), output_type, name=name)
+
+
+def argmin(input: Any, axis: Any = None, name: Any = None, dimension: Any = None, output_type: Any = "int64") -> Any:
+    """Where the smallest element along ``axis`` is."""
+    return math.argmin(input, next((a for a in (axis, dimension) if a is not None), 0), output_type, name=name)
+
+
+def expand_dims(input: Any, axis: Any = None, name: Any = None, dim: Any = None) -> Any:
+    """A new axis of size 1."""
+    return arrays.expand_dims(input, dim if axis is None else axis, name=name)
+
+
+def squeeze(input: Any, axis: Any = None, name: Any = None, squeeze_dims: Any = None) -> Any:
+    """Without axes of size 1, or without those given."""
+    return arrays.squeeze(input, squeeze_dims if axis is None else axis, name=name)
+
+
+def reverse_v2(tensor: Any, axis: Any, name: Any = None) -> Any:
+    """The other way round along ``axis``."""
+    return arrays.reverse(tensor, axis, name=name)
+
+
+def get_seed(op_seed: int | None) -> tuple[int | None, int | None]:
+    """The graph's seed and the operation's."""
+    return get_default_graph().seed, op_seed
+
+
+__all__ = [name for name in globals() if name[0] != "_" and name not in ("annotations", "Any", "arrays", "debugging", "image", "math", "random", "get_default_graph", "inv", "solve", "diag", "diag_part", "div_")]  # fmt: skip  # noqa: E501
+div = div_
