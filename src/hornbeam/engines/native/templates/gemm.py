@@ -203,7 +203,7 @@ def _vector_plan(p: Product, target: Target) -> Plan:
     lanes, rows, splits = _lanes(target, p.compute), max(p.m, p.n), _splits(p)
     depth = max(1, -(-p.k // splits))
     wanted = max(1, min(-(-CHUNKS // (p.batches * splits)), 4 * rows * depth // CHUNK))
-    mb = -(-(-(-rows // wanted)) // CHAINS) * CHAINS
+    mb = _multiple(-(-rows // wanted), CHAINS)
     group = max(1, min(p.batches // CHUNKS, CHUNK // (4 * rows * depth)))
     return Plan(False, lanes, 1, 1, depth, mb, lanes, group, splits, False, False)
 
@@ -238,17 +238,21 @@ def _splits(p: Product) -> int:
 def _depth(p: Product, splits: int) -> int:
     """Of k in one part: a multiple of CHAINS if there are several."""
     depth = -(-p.k // splits)
-    return depth if splits == 1 else -(-depth // CHAINS) * CHAINS
+    return depth if splits == 1 else _multiple(depth, CHAINS)
+
+
+def _multiple(x: int, of: int) -> int:
+    return -(-x // of) * of
 
 
 def _even(length: int, most: int) -> int:
     """The largest of equal parts of ``length``, none over ``most``, rounded up to 8."""
     parts = -(-length // most) or 1
-    return -(--(-length // parts) // 8) * 8
+    return _multiple(-(-length // parts), 8)
 
 
 def _chunk(p: Product, mr: int, panel: int, depth: int, splits: int) -> tuple[int, int]:
-    """(rows, columns) of a chunk: enough chunks for many threads, each worth starting, the columns whole if possible."""
+    """(rows, columns) of a chunk: enough chunks for many threads, each worth starting, columns whole if possible."""
     others = p.batches * splits
     work = p.m * p.n * max(1, depth)
     wanted = max(1, min(-(-CHUNKS // others), work // CHUNK))
@@ -280,6 +284,8 @@ class _Emitter:
         self.module, self.name, self.target, self.how = module, name, target, how
         self.whole = product
         self.p = product.swapped if how.swap else product
+        if self.p.b.column != 1 and not how.pack_b:  # a vector of B must be contiguous
+            self.how = how = replace(how, pack_b=True)
         self.epilogue, self.extra = epilogue, extra
         self.panel = how.nv * how.lanes
         self.depth = _depth(self.p, how.splits)
@@ -1049,7 +1055,8 @@ def lane_mask(valid: int, lanes: int) -> Value | None:
     """The first ``valid`` lanes; None if that is all of them."""
     if valid >= lanes:
         return None
-    return Value("<" + ", ".join(f"i1 {'true' if i < valid else 'false'}" for i in range(lanes)) + ">", dtypes.bool_, lanes)
+    bits = ", ".join(f"i1 {'true' if i < valid else 'false'}" for i in range(lanes))
+    return Value(f"<{bits}>", dtypes.bool_, lanes)
 
 
 def transposed(f: Function, rows: list[Value]) -> list[Value]:
