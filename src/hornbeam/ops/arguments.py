@@ -52,6 +52,13 @@ def wide(x: Any) -> Any:
     return x.astype(dtypes.float32) if x.dtype in HALF else x
 
 
+def accumulator_dtype(dtype: DType) -> DType:
+    """The dtype in which values are summed: integers in at least 32 bits."""
+    if dtype == dtypes.bool_ or (dtype in dtypes.SIGNED and dtype.itemsize < 4):
+        return dtypes.int32
+    return dtypes.uint32 if dtype in dtypes.UNSIGNED and dtype.itemsize < 4 else dtype
+
+
 def meeting(*operands: Any, dtype: Any = None) -> list[Any]:
     """Operands as tensors of the one dtype in which they meet (Python scalars weakly), or of ``dtype``."""
     values = [operand(x) for x in operands]

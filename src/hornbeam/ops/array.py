@@ -1,9 +1,8 @@
-"""Shapes, joining and splitting, padding and repeating, diagonals, and choosing elements."""
+"""Shapes, joining and splitting, padding and repeating, and diagonals."""
 
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,14 +10,30 @@ import numpy as np
 
 from hornbeam.base import dtypes
 from hornbeam.base.spec import as_axes, as_axis, as_dim, as_shape, broadcast_shapes
-from hornbeam.errors import DTypeError, ShapeError
+from hornbeam.errors import ShapeError
 from hornbeam.ir.bind import constant
-from hornbeam.ir.primitives import index as indexing
 from hornbeam.ir.primitives.arith import SELECT
-from hornbeam.ir.primitives.index import GATHER, SCATTER, wide_indices, wrap_negative
+from hornbeam.ir.primitives.index import GATHER
 from hornbeam.ir.primitives.movement import BROADCAST, CONCAT, IOTA, PAD, REVERSE, SLICE
-from hornbeam.ops.arguments import known, meeting, numeric, operand, scalar, static, truth
+from hornbeam.ops.arguments import (
+    accumulator_dtype,
+    known,
+    meeting,
+    scalar,
+    static,
+)
 from hornbeam.ops.creation import filled, offsets
+from hornbeam.ops.indexing import (
+    gather_nd,
+    scatter_nd,
+    select,
+    slice,
+    slice_update,
+    take,
+    take_along_axis,
+    unravel_index,
+    where,
+)
 from hornbeam.ops.op import op
 from hornbeam.runtime.tensor import as_tensor
 
@@ -29,8 +44,8 @@ __all__ = [
     "concat", "stack", "vstack", "hstack", "dstack", "column_stack", "append", "split", "array_split", "hsplit",
     "vsplit", "dsplit", "unstack", "pad", "repeat", "tile",
     "diag", "diagflat", "diagonal", "trace", "tril", "triu",
-    "where", "select", "take", "take_along_axis", "unravel_index", "gather_nd", "scatter_nd", "slice",
-    "slice_update", "copy",
+    "copy", "where", "select", "take", "take_along_axis", "unravel_index", "gather_nd", "scatter_nd", "slice",
+    "slice_update",
 ]  # fmt: skip
 
 
@@ -50,7 +65,7 @@ def size(x: Any, axis: Any = None) -> int:
     return math.prod(dims[i] for i in as_axes(axis, len(dims)))
 
 
-# -- shapes ------------------------------------------------------------------------------------------------------------
+# -- shapes --------------------------------------------------------------------------------------------------------
 
 
 @op
@@ -173,7 +188,7 @@ def copy(x: Any) -> Any:
     return as_tensor(x)
 
 
-# -- order -------------------------------------------------------------------------------------------------------------
+# -- order ---------------------------------------------------------------------------------------------------------
 
 
 @op
@@ -247,7 +262,7 @@ def _part(x: Any, axis: int, start: int, limit: int, stride: int = 1) -> Any:
     return SLICE(x, starts=tuple(starts), limits=tuple(limits), strides=tuple(strides))
 
 
-# -- joining and splitting -----------------------------------------------------------------------------------------------
+# -- joining and splitting -----------------------------------------------------------------------------------------
 
 
 def _tensors(xs: Any) -> list[Any]:
@@ -318,7 +333,7 @@ def _cuts(x: Any, sections: Any, axis: int, *, even: bool) -> list[Any]:
         if count < 1 or (even and n % count):
             raise ShapeError(
                 f"split: axis {axis} of {x.shape} cannot be cut into {count} equal parts.\n"
-                f"  Fix: give the places to cut at, or hb.array_split(x, {count}, axis={axis}) for parts of unequal size."
+                f"  Fix: give the places to cut at, or hb.array_split(x, {count}, axis={axis}) for unequal parts."
             )
         large = n % count
         widths = [n // count + (i < large) for i in range(count)]
@@ -372,7 +387,7 @@ def unstack(x: Any, axis: int = 0) -> list[Any]:
     return [_part(x, axis, i, i + 1).reshape(dims) for i in range(x.shape[axis])]
 
 
-# -- padding and repeating -----------------------------------------------------------------------------------------------
+# -- padding and repeating -----------------------------------------------------------------------------------------
 
 _REFLECTIONS = ("reflect", "symmetric", "edge", "wrap")
 
@@ -403,12 +418,13 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
         if any(pair):
             if x.shape[axis] == 0:
                 raise ShapeError(f"pad: axis {axis} of {x.shape} is empty, there is nothing to {mode}.")
-            x = take_static(x, np.pad(np.arange(x.shape[axis]), pair, mode=mode), axis)  # type: ignore[arg-type]
+            places: Any = np.arange(x.shape[axis])
+            x = take_static(x, np.pad(places, pair, mode=mode), axis)  # type: ignore[call-overload]
     return x
 
 
 def take_static(x: Any, indices: np.ndarray, axis: int) -> Any:
-    """The elements of ``x`` at known ``indices`` along ``axis``: a few slices joined if that is possible, else a gather."""
+    """The elements of ``x`` at known ``indices`` along ``axis``: a few slices joined where that does, else a gather."""
     runs = _runs(indices)
     if len(runs) > 8:
         return GATHER(x, constant(indices.astype(np.int32).reshape(-1, 1)), axis=axis)
@@ -478,7 +494,7 @@ def tile(x: Any, repeats: Any) -> Any:
     return BROADCAST(x.reshape(apart), shape=wide).reshape(tuple(t * n for t, n in zip(times, dims, strict=True)))
 
 
-# -- diagonals ---------------------------------------------------------------------------------------------------------
+# -- diagonals -----------------------------------------------------------------------------------------------------
 
 
 @op
@@ -528,7 +544,8 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 @op
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The sum of a diagonal."""
-    return numeric(diagonal(x, offset, axis1, axis2)).sum(-1)
+    line = diagonal(x, offset, axis1, axis2)
+    return line.astype(accumulator_dtype(line.dtype)).sum(-1)
 
 
 @op
@@ -549,140 +566,3 @@ def _matrix(name: str, x: Any) -> tuple[int, int]:
     if x.ndim < 2:
         raise ShapeError(f"{name}: at least two axes are needed, got shape {x.shape}.")
     return x.shape[-2], x.shape[-1]
-
-
-# -- choosing ----------------------------------------------------------------------------------------------------------
-
-
-@op
-def where(condition: Any, x: Any = None, y: Any = None) -> Any:
-    """``x`` where the condition holds, ``y`` elsewhere. With the condition alone, see ``nonzero``."""
-    if x is None and y is None:
-        from hornbeam.ops.sorting import nonzero  # above this module
-
-        return nonzero(condition)
-    if x is None or y is None:
-        raise ValueError("where takes both x and y, or neither.")
-    return SELECT(truth(condition), *meeting(x, y))
-
-
-@op
-def select(conditions: Sequence[Any], choices: Sequence[Any], default: Any = 0) -> Any:
-    """The choice of the first condition that holds, ``default`` where none does."""
-    if len(conditions) != len(choices) or not choices:
-        raise ShapeError(f"select: {len(conditions)} conditions and {len(choices)} choices; as many of each are needed.")
-    *values, out = meeting(*(operand(c) for c in choices), default)
-    for condition, value in reversed(list(zip(conditions, values, strict=True))):
-        out = SELECT(truth(condition), value, out)
-    return out
-
-
-@op
-def take(x: Any, indices: Any, axis: int | None = None) -> Any:
-    """The elements (or slices along ``axis``) at ``indices``, whose shape takes the place of the axis.
-
-    Negative indices count from the end; what is out of range is clamped. With ``axis`` None of ``x`` as a vector.
-    """
-    x, at = as_tensor(x), as_tensor(indices)
-    if not dtypes.is_integer(at.dtype):
-        raise DTypeError(f"take: indices must be integers, got {at.dtype.name}. Cast them: hb.cast(i, 'int32').")
-    if axis is None:
-        x, axis = x.reshape((x.size,)), 0
-    axis = as_axis(axis, x.ndim)
-    at = wrap_negative(at, x.shape[axis])
-    return GATHER(x, at.reshape((*at.shape, 1)), axis=axis)
-
-
-@op
-def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
-    """The elements at ``indices`` along ``axis``, line by line; the other axes are broadcast.
-
-    Negative indices count from the end; what is out of range is clamped. With ``axis`` None of ``x`` as a vector.
-    """
-    x, at = as_tensor(x), as_tensor(indices)
-    if axis is None:
-        x, axis = x.reshape((x.size,)), 0
-    return indexing.take_along_axis(x, at, axis)
-
-
-@op
-def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:
-    """Places in C order as indices for each axis of ``shape``."""
-    at, dims = as_tensor(indices), as_shape(shape)
-    at = wrap_negative(at, math.prod(dims))
-    out = []
-    for d in reversed(dims):
-        out.append(at % d)
-        at = at // d
-    return tuple(reversed(out))
-
-
-@op
-def gather_nd(x: Any, indices: Any) -> Any:
-    """Elements at ``indices`` [..., k] of the first k axes; the other axes go along. Clamped where out of range."""
-    x, at = as_tensor(x), as_tensor(indices)
-    return GATHER(x, _counted_from_front(at, x.shape), axis=0)
-
-
-@op
-def scatter_nd(indices: Any, updates: Any, shape: Any) -> Any:
-    """Zeros of ``shape`` with ``updates`` added at ``indices`` [..., k] of the first k axes."""
-    values = as_tensor(updates)
-    dims = as_shape(shape)
-    at = _counted_from_front(as_tensor(indices), dims)
-    bools = values.dtype == dtypes.bool_
-    out = SCATTER(filled(dims, 0, numeric(values).dtype), at, numeric(values), axis=0, mode="add")
-    return out != 0 if bools else out
-
-
-@op
-def scatter_update(x: Any, indices: Any, updates: Any, mode: str = "set") -> Any:
-    """``x`` with ``updates`` written (or combined: add, mul, min, max) at ``indices`` [..., k] of its first k axes."""
-    x = as_tensor(x)
-    at = _counted_from_front(as_tensor(indices), x.shape)
-    return SCATTER(x, at, as_tensor(updates).astype(x.dtype), axis=0, mode=mode)
-
-
-def _counted_from_front(at: Any, dims: tuple[int, ...]) -> Any:
-    if not at.ndim or at.dtype in dtypes.UNSIGNED:
-        return at
-    at = wide_indices(at, max(dims, default=0))
-    sizes = constant(np.asarray(dims[: at.shape[-1]], at.dtype))
-    return SELECT(at < 0, at + sizes, at)
-
-
-@op
-def slice(x: Any, starts: Any, sizes: Any) -> Any:
-    """The block of ``sizes`` that begins at ``starts``, which may be tensors; it is moved inside ``x`` if it sticks out.
-
-    A size of -1 means to the end (known starts only).
-    """
-    from hornbeam.ir.primitives.index import DYNAMIC_SLICE
-
-    x = as_tensor(x)
-    first = _starts(starts)
-    lengths = []
-    for n, start, length in zip(x.shape, first, sizes, strict=True):
-        length = operator.index(length)
-        lengths.append(length if length >= 0 else n - int(static(start, "where a slice to the end starts", "give its size")))
-    if all(isinstance(s, int) for s in first):
-        begin = tuple(min(max(s, 0), n - d) for s, n, d in zip(first, x.shape, lengths, strict=True))
-        limits = tuple(s + d for s, d in zip(begin, lengths, strict=True))
-        return SLICE(x, starts=begin, limits=limits, strides=(1,) * x.ndim)
-    return DYNAMIC_SLICE(x, *(as_tensor(s) for s in first), sizes=tuple(lengths))
-
-
-@op
-def slice_update(x: Any, starts: Any, updates: Any) -> Any:
-    """``x`` with the block ``updates`` written at ``starts``; the block is moved inside if it sticks out."""
-    from hornbeam.ir.primitives.index import DYNAMIC_UPDATE_SLICE
-
-    x = as_tensor(x)
-    return DYNAMIC_UPDATE_SLICE(x, as_tensor(updates).astype(x.dtype), *(as_tensor(s) for s in _starts(starts)))
-
-
-def _starts(starts: Any) -> list[Any]:
-    """Starts as Python ints where they are known, else as scalars."""
-    if hasattr(starts, "shape") and not known(starts):
-        return list(as_tensor(starts))
-    return [int(static(s, "", "")) if known(s) else as_tensor(s) for s in starts]

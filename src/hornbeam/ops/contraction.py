@@ -125,7 +125,7 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Any:
     return _contract(x, y, x_axes, y_axes)
 
 
-# -- einsum ------------------------------------------------------------------------------------------------------------
+# -- einsum --------------------------------------------------------------------------------------------------------
 
 
 @op
@@ -133,7 +133,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     """Einstein's summation: ``einsum("bij,bjk->bik", x, y)``.
 
     A label that is repeated within an operand takes its diagonal, one that the output lacks is summed over, ``...``
-    stands for the axes without label. Without ``->`` the output has the labels that occur once, in the alphabet's order.
+    stands for the axes without label. Without ``->`` the output has the labels that occur once, in alphabetical order.
     Raises ShapeError for subscripts that are no such thing or do not fit.
     """
     if not operands:
@@ -162,7 +162,7 @@ Term = tuple[str, ...]
 
 
 def _parse(subscripts: str, values: list[Any]) -> tuple[list[Term], Term]:
-    """The labels of each operand's axes and of the output's. An axis under ``...`` is labelled ``.k``, k counted from the end."""
+    """The labels of each operand's axes and of the output's. One under ``...`` is ``.k``, k counted from the end."""
     text = subscripts.replace(" ", "")
     left, arrow, right = text.partition("->")
     inputs = left.split(",")
@@ -212,7 +212,8 @@ def _align(values: list[Any], terms: list[Term], output: Term) -> tuple[list[Any
                 i = term.index(label)
                 j = term.index(label, i + 1)
                 if value.shape[i] != value.shape[j]:
-                    raise ShapeError(f"einsum: label {label!r} has size {value.shape[i]} and {value.shape[j]} in one operand.")
+                    sizes_here = f"{value.shape[i]} and {value.shape[j]}"
+                    raise ShapeError(f"einsum: label {label!r} has size {sizes_here} in one operand.")
                 value = diagonal(value, 0, i, j)
                 term = (*(s for k, s in enumerate(term) if k not in (i, j)), label)
         kept = [i for i, label in enumerate(term) if value.shape[i] == sizes[label]]
@@ -259,7 +260,7 @@ def _pair(x: Any, xs: Term, y: Any, ys: Term, needed: set[str]) -> tuple[Any, Te
     return out, term
 
 
-# -- signals and statistics ----------------------------------------------------------------------------------------------
+# -- signals and statistics ----------------------------------------------------------------------------------------
 
 
 @op
@@ -292,8 +293,6 @@ def _correlate(x: Any, y: Any, mode: str) -> Any:
         raise ValueError(f"correlate: mode must be valid, same or full, got {mode!r}.")
     lead = {"valid": 0, "same": m // 2, "full": m - 1}[mode]
     trail = {"valid": 0, "same": m - 1 - m // 2, "full": m - 1}[mode]
-    if swapped:
-        lead, trail = trail, lead
     signal, taps = x.reshape((1, -1, 1)), y.reshape((-1, 1, 1))
     out = CONV(signal, taps, strides=(1,), padding=((lead, trail),), dilation=(1,), groups=1).reshape((-1,))
     return REVERSE(out, axes=(0,)) if swapped else out

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from hornbeam.base import dtypes
 from hornbeam.base.spec import as_axis, as_shape
-from hornbeam.errors import DTypeError, ShapeError
+from hornbeam.errors import ShapeError
 from hornbeam.ir.bind import constant
-from hornbeam.ir.primitives.arith import EXP, FLOOR, LOG, POW, SELECT, SQRT
+from hornbeam.ir.primitives.arith import EXP, FLOOR, LOG, POW, SELECT
 from hornbeam.ir.primitives.movement import BROADCAST, IOTA
-from hornbeam.ops.arguments import inexact_dtype, known, meeting, meeting_inexact, scalar, static
+from hornbeam.ops.arguments import meeting, meeting_inexact, scalar, static
 from hornbeam.ops.op import op
 from hornbeam.ops.special import i0
 from hornbeam.runtime.tensor import as_tensor
@@ -98,7 +97,7 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Any:
     return value if value.shape == x.shape else BROADCAST(value, shape=x.shape)
 
 
-# -- ranges ----------------------------------------------------------------------------------------------------------
+# -- ranges --------------------------------------------------------------------------------------------------------
 
 
 @op
@@ -190,7 +189,7 @@ def geomspace(
     return out if dtype is None else out.astype(dtype)
 
 
-# -- matrices and grids ------------------------------------------------------------------------------------------------
+# -- matrices and grids --------------------------------------------------------------------------------------------
 
 
 def offsets(rows: int, columns: int) -> Any:
@@ -251,7 +250,7 @@ def _along(axis: int, rank: int, size: int) -> tuple[int, ...]:
     return tuple(size if i == axis else 1 for i in range(rank))
 
 
-# -- windows -----------------------------------------------------------------------------------------------------------
+# -- windows -------------------------------------------------------------------------------------------------------
 
 
 def _window(size: Any, dtype: Any, formula: Any) -> Any:

@@ -16,12 +16,10 @@ from hornbeam.ir import operators
 from hornbeam.ir.bind import constant
 from hornbeam.ir.primitive import Primitive
 from hornbeam.ir.primitives import arith, compare
-from hornbeam.ir.primitives.arith import ABS, EXP, LOG, LOG1P, MAX, MIN, ROUND, SELECT, SQRT, TRUNC
-from hornbeam.ir.primitives.movement import CONCAT
+from hornbeam.ir.primitives.arith import ABS, EXP, LOG, LOG1P, MAX, MIN, ROUND, SELECT, SQRT
 from hornbeam.ops.arguments import (
     HALF,
     inexact,
-    inexact_dtype,
     meeting,
     meeting_inexact,
     numeric,
@@ -30,6 +28,7 @@ from hornbeam.ops.arguments import (
     truth,
 )
 from hornbeam.ops.control import while_loop
+from hornbeam.ops.creation import zeros_like
 from hornbeam.ops.op import op
 from hornbeam.runtime.tensor import as_tensor
 
@@ -74,7 +73,7 @@ def _operator(name: str, primitive: Primitive, doc: str, *, floating: bool = Fal
     return _public(name, doc, apply)
 
 
-# -- conversion --------------------------------------------------------------------------------------------------------
+# -- conversion ----------------------------------------------------------------------------------------------------
 
 
 @op
@@ -92,7 +91,7 @@ def bitcast(x: Any, dtype: Any) -> Any:
         return x if x.dtype == dtype else arith.BITCAST(x, dtype=dtype)
     ratio = builtins.max(old, new) // builtins.min(old, new)
     if not x.ndim or (new > old and x.shape[-1] % ratio):
-        raise DTypeError(f"bitcast: {x.spec} cannot be read as {dtype.name}: the last axis must be a multiple of {ratio}.")
+        raise DTypeError(f"bitcast: {x.spec} cannot be read as {dtype.name}: its last axis is no multiple of {ratio}.")
     small, large = (np.dtype(f"uint{8 * builtins.min(old, new)}"), np.dtype(f"uint{8 * builtins.max(old, new)}"))
     shifts = np.arange(ratio) * (8 * small.itemsize)  # little-endian: the lowest bytes come first
     if old > new:
@@ -106,7 +105,7 @@ def bitcast(x: Any, dtype: Any) -> Any:
     return out if large == dtype else arith.BITCAST(out, dtype=dtype)
 
 
-# -- functions of one number -------------------------------------------------------------------------------------------
+# -- functions of one number ---------------------------------------------------------------------------------------
 
 exp = _function("exp", arith.EXP, "e to the power of x.")
 expm1 = _function("expm1", arith.EXPM1, "exp(x) - 1, exact for small x.")
@@ -278,7 +277,7 @@ def nan_to_num(x: Any, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -
     return replace(x == -math.inf, y, float(info.min) if neginf is None else neginf)
 
 
-# -- complex numbers ---------------------------------------------------------------------------------------------------
+# -- complex numbers -----------------------------------------------------------------------------------------------
 
 
 @op
@@ -292,7 +291,7 @@ def real(x: Any) -> Any:
 def imag(x: Any) -> Any:
     """The imaginary part; zeros for real numbers."""
     x = as_tensor(x)
-    return arith.IMAG(x) if dtypes.is_complex(x.dtype) else x ^ x if x.dtype == dtypes.bool_ else x * 0
+    return arith.IMAG(x) if dtypes.is_complex(x.dtype) else zeros_like(x)
 
 
 @op
@@ -308,7 +307,7 @@ def angle(x: Any) -> Any:
     x = inexact(x)
     if dtypes.is_complex(x.dtype):
         return arith.ATAN2(arith.IMAG(x), arith.REAL_(x))
-    return SELECT(x != x, x, SELECT(x < 0, scalar(math.pi, x.dtype), scalar(0, x.dtype)))
+    return SELECT(x != x, x, SELECT(signbit(x), scalar(math.pi, x.dtype), scalar(0, x.dtype)))
 
 
 @op
@@ -319,7 +318,7 @@ def complex(real: Any, imag: Any) -> Any:
     return arith.COMPLEX_(x.astype(wide), y.astype(wide))
 
 
-# -- functions of two numbers ------------------------------------------------------------------------------------------
+# -- functions of two numbers --------------------------------------------------------------------------------------
 
 add = _operator("add", arith.ADD, "x + y.")
 multiply = _operator("multiply", arith.MUL, "x * y.")
@@ -509,7 +508,7 @@ def _gcd(x: Any, y: Any) -> Any:
     return while_loop(lambda x, y: (y != 0).astype(dtypes.int32).sum() > 0, step, (ABS(x), ABS(y)))[0]
 
 
-# -- comparisons -------------------------------------------------------------------------------------------------------
+# -- comparisons ---------------------------------------------------------------------------------------------------
 
 equal = _operator("equal", compare.EQ, "x == y.")
 not_equal = _operator("not_equal", compare.NE, "x != y.")
@@ -567,7 +566,7 @@ def isreal(x: Any) -> Any:
     return imag(x) == 0
 
 
-# -- logic and bits ----------------------------------------------------------------------------------------------------
+# -- logic and bits ------------------------------------------------------------------------------------------------
 
 
 def _logical(name: str, primitive: Primitive, doc: str) -> Callable[[Any, Any], Any]:

@@ -7,13 +7,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from hornbeam.base import dtypes
-from hornbeam.base.dtypes import DType
 from hornbeam.base.spec import as_axes, as_axis
 from hornbeam.errors import ShapeError
-from hornbeam.ir.bind import constant
 from hornbeam.ir.primitive import Primitive
 from hornbeam.ir.primitives.arith import ABS, CONJ, EXP, LOG, MAX, MIN, REAL_, SELECT, SQRT
 from hornbeam.ir.primitives.index import sort as sorted_along
@@ -32,7 +28,15 @@ from hornbeam.ir.primitives.reduce import (
     SUM,
     kept_shape,
 )
-from hornbeam.ops.arguments import HALF, inexact, inexact_dtype, meeting, meeting_inexact, numeric, scalar, truth, wide
+from hornbeam.ops.arguments import (
+    accumulator_dtype,
+    inexact,
+    meeting_inexact,
+    numeric,
+    scalar,
+    truth,
+    wide,
+)
 from hornbeam.ops.array import concat, moveaxis
 from hornbeam.ops.op import op
 from hornbeam.runtime.tensor import as_tensor
@@ -52,25 +56,18 @@ def _reduce(primitive: Primitive, x: Any, axis: Any, keepdims: bool) -> Any:
     return out.reshape(kept_shape(x.shape, axes)) if keepdims else out
 
 
-def _accumulator(dtype: DType) -> DType:
-    """The dtype in which integers are summed: at least 32 bits wide."""
-    if dtype == dtypes.bool_ or (dtype in dtypes.SIGNED and dtype.itemsize < 4):
-        return dtypes.int32
-    return dtypes.uint32 if dtype in dtypes.UNSIGNED and dtype.itemsize < 4 else dtype
-
-
 @op
 def sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Any:
     """The sum. Small integers are summed in 32 bits, half precision in float32 and rounded once."""
     x = as_tensor(x)
-    return _reduce(SUM, x.astype(dtype or _accumulator(x.dtype)), axis, keepdims)
+    return _reduce(SUM, x.astype(dtype or accumulator_dtype(x.dtype)), axis, keepdims)
 
 
 @op
 def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Any:
     """The product. Small integers are multiplied in 32 bits."""
     x = as_tensor(x)
-    return _reduce(PROD, x.astype(dtype or _accumulator(x.dtype)), axis, keepdims)
+    return _reduce(PROD, x.astype(dtype or accumulator_dtype(x.dtype)), axis, keepdims)
 
 
 def _extremum(name: str, rows: tuple[Primitive, Primitive, Primitive], doc: str) -> Callable[..., Any]:
@@ -78,15 +75,15 @@ def _extremum(name: str, rows: tuple[Primitive, Primitive, Primitive], doc: str)
 
     def reduce(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> Any:
         x = as_tensor(x)
+        axes = as_axes(axis, x.ndim)
         if initial is not None and x.size == 0:
-            shape = kept_shape(x.shape, as_axes(axis, x.ndim))
-            start = BROADCAST(as_tensor(initial).astype(x.dtype), shape=tuple(0 if d == 0 else d for d in shape))
-            return start if keepdims else start.reshape(tuple(d for i, d in enumerate(start.shape) if i not in as_axes(axis, x.ndim)))
-        out = _reduce(bools if x.dtype == dtypes.bool_ else numbers, x, axis, keepdims)
+            dims = kept_shape(x.shape, axes) if keepdims else tuple(d for i, d in enumerate(x.shape) if i not in axes)
+            return BROADCAST(as_tensor(initial).astype(x.dtype), shape=dims)
+        out = _reduce(bools if x.dtype == dtypes.bool_ else numbers, x, axes, keepdims)
         if initial is None:
             return out
         start = as_tensor(initial).astype(x.dtype)
-        return (bools_pair(out, start) if x.dtype == dtypes.bool_ else pair(out, start))
+        return bools_pair(out, start) if x.dtype == dtypes.bool_ else pair(out, start)
 
     def bools_pair(x: Any, y: Any) -> Any:
         return x | y if bools is REDUCE_OR else x & y
@@ -147,7 +144,7 @@ def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return _reduce(REDUCE_MAX, x, axis, keepdims) - _reduce(REDUCE_MIN, x, axis, keepdims)
 
 
-# -- statistics --------------------------------------------------------------------------------------------------------
+# -- statistics ----------------------------------------------------------------------------------------------------
 
 
 def _count(x: Any, axis: Any) -> int:
@@ -303,7 +300,7 @@ def median(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return _quantile(x, 0.5, axis, "midpoint", keepdims, ignore_nan=False)
 
 
-# -- ignoring NaN ------------------------------------------------------------------------------------------------------
+# -- ignoring NaN --------------------------------------------------------------------------------------------------
 
 
 def _replaced(x: Any, value: Any) -> Any:
@@ -416,7 +413,7 @@ def nanmedian(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return _quantile(x, 0.5, axis, "midpoint", keepdims, ignore_nan=True)
 
 
-# -- along an axis -----------------------------------------------------------------------------------------------------
+# -- along an axis -------------------------------------------------------------------------------------------------
 
 
 def _running(primitive: Primitive, x: Any, axis: int | None, dtype: Any, reverse: bool) -> Any:

@@ -7,6 +7,7 @@ symbolic one needs ``size``, to which the result is cut or filled up.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,14 @@ from hornbeam.base import dtypes
 from hornbeam.base.spec import as_axis
 from hornbeam.errors import DTypeError, ShapeError
 from hornbeam.ir.primitives import index as indexing
-from hornbeam.ir.primitives.arith import AND, NOT, SELECT
+from hornbeam.ir.primitives.arith import NOT, SELECT
 from hornbeam.ir.primitives.index import ARGSORT, GATHER, SCATTER
-from hornbeam.ir.primitives.movement import BROADCAST, CONCAT, IOTA
+from hornbeam.ir.primitives.movement import CONCAT, IOTA
 from hornbeam.ir.primitives.reduce import CUMSUM, REDUCE_MAX, REDUCE_MIN, REDUCE_OR, SUM
-from hornbeam.ops.arguments import inexact, meeting, numeric, operand, scalar, static, truth
-from hornbeam.ops.array import moveaxis, unravel_index, where
+from hornbeam.ops.arguments import inexact, meeting, numeric, scalar, static, truth
+from hornbeam.ops.array import moveaxis
 from hornbeam.ops.creation import filled, linspace
+from hornbeam.ops.indexing import unravel_index
 from hornbeam.ops.op import op
 from hornbeam.runtime.tensor import as_tensor
 
@@ -65,7 +67,7 @@ def top_k(x: Any, k: int) -> tuple[Any, Any]:
     return indexing.take_along_axis(x, at, -1), at
 
 
-# -- searching ---------------------------------------------------------------------------------------------------------
+# -- searching -----------------------------------------------------------------------------------------------------
 
 
 @op
@@ -83,10 +85,11 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Any:
     n = a.shape[0]
     if n == 0:
         return low
+    before: Callable[[Any, Any], Any] = (lambda p, q: p < q) if side == "left" else (lambda p, q: p <= q)
     if dtypes.is_floating(a.dtype):  # NaN counts as the largest
-        before = (lambda p, q: (p < q) | ((q != q) & (p == p))) if side == "left" else (lambda p, q: (p <= q) | (q != q))
-    else:
-        before = (lambda p, q: p < q) if side == "left" else (lambda p, q: p <= q)
+        numbers = before
+        behind = (lambda p, q: (q != q) & (p == p)) if side == "left" else (lambda p, q: q != q)
+        before = lambda p, q: numbers(p, q) | behind(p, q)
     # Bisection: the place is found bit by bit from the top, so it takes log2 n gathers, whatever the values.
     for bit in reversed(range(n.bit_length())):
         candidate = low + (1 << bit)
@@ -98,14 +101,14 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Any:
 
 @op
 def digitize(x: Any, bins: Any, right: bool = False) -> Any:
-    """For each element the number of the bin between rising or falling edges; ``right``: the upper edge belongs to it."""
+    """For each element the number of its bin between rising or falling edges; ``right``: with its upper edge."""
     edges = as_tensor(bins)
     if edges.ndim != 1:
         raise ShapeError(f"digitize: the edges of the bins must be a vector, got shape {edges.shape}.")
     rising = searchsorted(edges, x, "left" if right else "right")
     if edges.shape[0] < 2:
         return rising
-    falling = edges.shape[0] - searchsorted(edges[::-1], x, "right" if right else "left")
+    falling = edges.shape[0] - searchsorted(edges[::-1], x, "left" if right else "right")
     return SELECT(edges[0] <= edges[-1], rising, falling)
 
 
@@ -125,7 +128,7 @@ def isin(x: Any, values: Any, invert: bool = False) -> Any:
     return NOT(found) if invert else found
 
 
-# -- sets and places -----------------------------------------------------------------------------------------------------
+# -- sets and places -----------------------------------------------------------------------------------------------
 
 
 def _first_places(mask: Any, size: int, fill: int) -> Any:
@@ -143,7 +146,8 @@ def _count(mask: Any, size: int | None, name: str) -> int:
     if size is not None:
         return int(size)
     total = SUM(mask.astype(dtypes.int32), axes=(0,))
-    return int(static(total, f"how many elements hb.{name} finds", f"give the most there can be: hb.{name}(x, size=...)"))
+    fix = f"give the most there can be: hb.{name}(x, size=...)"
+    return int(static(total, f"how many elements hb.{name} finds", fix))
 
 
 @op
@@ -211,7 +215,8 @@ def unique(
         found = filled((count, rows.shape[1]), 0, x.dtype)
     if size is not None:
         present = IOTA(shape=(count, 1), axis=0, dtype=dtypes.int32) < (rank[-1] + 1 if n else 0)
-        filler = as_tensor(fill_value).astype(x.dtype) if fill_value is not None else ordered[0] if n else scalar(0, x.dtype)
+        filler = ordered[0] if n else scalar(0, x.dtype)
+        filler = filler if fill_value is None else as_tensor(fill_value).astype(x.dtype)
         found = SELECT(present, found, filler)
     values = found.reshape((count,)) if axis is None else moveaxis(found.reshape((count, *rest)), 0, axis)
     out = [values]
@@ -236,15 +241,15 @@ def _lexicographic(rows: Any) -> Any:
     return order
 
 
-# -- counting ----------------------------------------------------------------------------------------------------------
+# -- counting ------------------------------------------------------------------------------------------------------
 
 
 @op
 def bincount(x: Any, weights: Any = None, minlength: int = 0, length: int | None = None) -> Any:
     """How often each of 0, 1, 2, ... occurs in an integer vector, or the sum of its weights.
 
-    The result is as long as the largest element needs, at least ``minlength``; or ``length`` long, which is needed where
-    the value is not known (while tracing). What lies outside is not counted.
+    The result is as long as the largest element needs, at least ``minlength``; or ``length`` long, which is needed
+    where the value is not known (while tracing). What lies outside is not counted.
     """
     x = numeric(x)
     if not dtypes.is_integer(x.dtype):
@@ -253,7 +258,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, length: int | None
         raise ShapeError(f"bincount: a vector is needed, got shape {x.shape}.")
     if length is None:
         top = REDUCE_MAX(x, axes=(0,)) if x.size else -1
-        top = static(top, "the largest element, which gives the length of hb.bincount,", "give it: hb.bincount(x, length=...)")
+        top = static(top, "the largest element, so the length of hb.bincount,", "give it: hb.bincount(x, length=...)")
         length = max(int(top) + 1, int(minlength))
     w = filled(x.shape, 1, dtypes.int32) if weights is None else numeric(weights)
     return SCATTER(filled((length,), 0, w.dtype), x.reshape((x.size, 1)), w, axis=0, mode="add")

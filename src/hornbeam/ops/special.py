@@ -11,7 +11,19 @@ import numpy as np
 
 from hornbeam.base import dtypes
 from hornbeam.base.spec import broadcast_shapes
-from hornbeam.ir.primitives.arith import DIGAMMA, ERF, ERF_INV, ERFC, EXP, LGAMMA, LOG, MAX, MIN, SELECT, SQRT
+from hornbeam.ir.primitives.arith import (
+    DIGAMMA,
+    ERF,
+    ERF_INV,
+    ERFC,
+    EXP,
+    LGAMMA,
+    LOG,
+    MAX,
+    MIN,
+    SELECT,
+    SQRT,
+)
 from hornbeam.ir.primitives.movement import BROADCAST
 from hornbeam.ops.arguments import inexact, meeting_inexact, scalar
 from hornbeam.ops.control import fori_loop
@@ -58,7 +70,7 @@ def xlogy(x: Any, y: Any) -> Any:
     return SELECT(none, scalar(0, x.dtype), x * LOG(SELECT(none, scalar(1, y.dtype), y)))
 
 
-# -- incomplete gamma --------------------------------------------------------------------------------------------------
+# -- incomplete gamma ----------------------------------------------------------------------------------------------
 
 _TERMS = 200  # of the series and of the fraction: enough for float64 up to a = 1000 or so
 
@@ -111,7 +123,7 @@ def _series(a: Any, x: Any) -> Any:
 
 
 def _fraction(a: Any, x: Any) -> Any:
-    """1 / (x + 1 - a - 1 (1 - a) / (x + 3 - a - ...)), by Lentz's method, whose factors stay away from 0 for x > a + 1."""
+    """1 / (x + 1 - a - 1 (1 - a) / (x + 3 - a - ...)) by Lentz's method; its factors stay away from 0 for x > a + 1."""
 
     def step(n: Any, state: Any) -> Any:
         c, d, h = state
@@ -125,7 +137,7 @@ def _fraction(a: Any, x: Any) -> Any:
     return fori_loop(1, _TERMS, step, (x + 1 - a + 1e300, first, first))[2]
 
 
-# -- Bessel ------------------------------------------------------------------------------------------------------------
+# -- Bessel --------------------------------------------------------------------------------------------------------
 
 
 def _scaled_i0(x: np.ndarray) -> np.ndarray:
@@ -136,8 +148,8 @@ def _scaled_i0(x: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _i0_coefficients(degree: int) -> tuple[list[float], list[float]]:
-    """Chebyshev coefficients of exp(-x) I0(x) on 0 ... 8, in x / 4 - 1, and of sqrt(x) times it beyond, in 16 / x - 1."""
-    fit = np.polynomial.chebyshev.chebinterpolate
+    """Chebyshev coefficients of exp(-x) I0(x) on 0 ... 8 in x / 4 - 1, and of sqrt(x) times it beyond in 16 / x - 1."""
+    fit: Any = np.polynomial.chebyshev.chebinterpolate
     near = fit(lambda t: _scaled_i0(4 * (t + 1)), degree)
     far = fit(lambda t: np.sqrt(16 / (t + 1)) * _scaled_i0(16 / (t + 1)), degree)
     return near.tolist(), far.tolist()

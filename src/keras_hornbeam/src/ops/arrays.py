@@ -7,10 +7,17 @@ from keras.src.backend import config
 from keras.src.backend.common.variables import standardize_dtype
 
 from hornbeam.ops import array as arrays
-from hornbeam.ops import control, creation, sorting
+from hornbeam.ops import control, creation, indexing, sorting
 from keras_hornbeam.src.ops import core
 from keras_hornbeam.src.ops.core import convert_to_tensor
-from keras_hornbeam.src.ops.promotion import SCALARS, meet, meet_floating, together, values, without_bool
+from keras_hornbeam.src.ops.promotion import (
+    SCALARS,
+    meet,
+    meet_floating,
+    together,
+    values,
+    without_bool,
+)
 
 __all__ = [
     "append", "arange", "argpartition", "argsort", "array", "array_split", "bartlett", "bincount", "blackman",
@@ -28,7 +35,7 @@ def _dtype(dtype):
     return standardize_dtype(dtype or config.floatx())
 
 
-# -- creation ----------------------------------------------------------------------------------------------------------
+# -- creation ------------------------------------------------------------------------------------------------------
 
 
 def array(x, dtype=None):
@@ -139,7 +146,7 @@ def kaiser(x, beta):
     return creation.kaiser(x, convert_to_tensor(beta, config.floatx()), config.floatx())
 
 
-# -- shapes ------------------------------------------------------------------------------------------------------------
+# -- shapes --------------------------------------------------------------------------------------------------------
 
 
 def ndim(x):
@@ -211,11 +218,12 @@ def roll(x, shift, axis=None):
     return arrays.roll(convert_to_tensor(x), shift, axis)
 
 
-# -- joining, splitting, repeating ---------------------------------------------------------------------------------------
+# -- joining, splitting, repeating ---------------------------------------------------------------------------------
 
 
 def append(x1, x2, axis=None):
-    return arrays.append(*together(x1, x2), axis)
+    x1, x2 = together(x1, x2)
+    return arrays.append(x1, x2, axis=axis)
 
 
 def concatenate(xs, axis=0):
@@ -278,7 +286,7 @@ def tile(x, repeats):
     return arrays.tile(convert_to_tensor(x), repeats)
 
 
-# -- diagonals ---------------------------------------------------------------------------------------------------------
+# -- diagonals -----------------------------------------------------------------------------------------------------
 
 
 def diag(x, k=0):
@@ -305,19 +313,19 @@ def triu(x, k=0):
     return arrays.triu(convert_to_tensor(x), k)
 
 
-# -- choosing, sorting, counting -------------------------------------------------------------------------------------------
+# -- choosing, sorting, counting -----------------------------------------------------------------------------------
 
 
 def take(x, indices, axis=None):
-    return arrays.take(convert_to_tensor(x), convert_to_tensor(indices), axis)
+    return indexing.take(convert_to_tensor(x), convert_to_tensor(indices), axis)
 
 
 def take_along_axis(x, indices, axis=None):
-    return arrays.take_along_axis(convert_to_tensor(x), convert_to_tensor(indices), axis)
+    return indexing.take_along_axis(convert_to_tensor(x), convert_to_tensor(indices), axis)
 
 
 def unravel_index(indices, shape):
-    return arrays.unravel_index(convert_to_tensor(indices), shape)
+    return indexing.unravel_index(convert_to_tensor(indices), shape)
 
 
 def sort(x, axis=-1):
@@ -339,7 +347,8 @@ def searchsorted(sorted_sequence, values, side="left"):
             "`searchsorted` only supports 1-D sorted sequences. You can use `keras.ops.vectorized_map` to extend it "
             f"to N-D sequences. Received: sorted_sequence.shape={sorted_sequence.shape}"
         )
-    return sorting.searchsorted(*together(sorted_sequence, values), side)
+    sorted_sequence, values = together(sorted_sequence, values)
+    return sorting.searchsorted(sorted_sequence, values, side=side)
 
 
 def digitize(x, bins):
@@ -348,7 +357,8 @@ def digitize(x, bins):
 
 
 def isin(x1, x2, assume_unique=False, invert=False):
-    return sorting.isin(*together(x1, x2), invert)
+    x1, x2 = together(x1, x2)
+    return sorting.isin(x1, x2, invert=invert)
 
 
 def nonzero(x):
@@ -378,7 +388,7 @@ def bincount(x, weights=None, minlength=0, sparse=False):
     if x.ndim != 2:
         return sorting.bincount(x, weights, minlength)
     # Rows are counted apart, in a result wide enough for all of them.
-    rows, columns = x.shape
+    rows = x.shape[0]
     length = max(sorting.bincount(arrays.ravel(x), None, minlength).shape[0], 1)
     places = without_bool(x).astype("int32") + creation.arange(rows).reshape((rows, 1)) * length
     counted = sorting.bincount(
@@ -390,7 +400,7 @@ def bincount(x, weights=None, minlength=0, sparse=False):
 def histogram(x, bins=10, range=None):
     x = convert_to_tensor(x)
     counts, edges = sorting.histogram(x.astype(meet_floating(x)), bins, range)
-    return counts, edges
+    return counts.astype(edges.dtype), edges
 
 
 def diff(a, n=1, axis=-1):

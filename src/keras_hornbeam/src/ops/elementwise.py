@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from hornbeam.ops import array, math
-from hornbeam.ops import special
+from hornbeam.ops import indexing, math, special
 from keras_hornbeam.src.ops.core import convert_to_tensor
 from keras_hornbeam.src.ops.promotion import (
-    SCALARS,
     floating,
     together,
     together_floating,
@@ -163,11 +161,13 @@ def clip(x, x_min, x_max):
 
 
 def isclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
-    return math.isclose(*together(x1, x2), rtol, atol, equal_nan)
+    x1, x2 = together(x1, x2)
+    return math.isclose(x1, x2, rtol=rtol, atol=atol, equal_nan=equal_nan)
 
 
 def allclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
-    return math.allclose(*together(x1, x2), rtol, atol, equal_nan)
+    x1, x2 = together(x1, x2)
+    return math.allclose(x1, x2, rtol=rtol, atol=atol, equal_nan=equal_nan)
 
 
 def ldexp(x1, x2):
@@ -190,12 +190,12 @@ def view(x, dtype=None):
 def where(condition, x1=None, x2=None):
     condition = convert_to_tensor(condition)
     if x1 is None and x2 is None:
-        return array.where(condition)
+        return indexing.where(condition)
     if x1 is None or x2 is None:
         raise ValueError("`x1` and `x2` either both should be `None` or both should have non-None value.")
-    return array.where(condition, *together(x1, x2))
+    return indexing.where(condition, *together(x1, x2))
 
 
 def select(condlist, choicelist, default=0):
     *choices, default = together(*choicelist, default)
-    return array.select([convert_to_tensor(c) for c in condlist], choices, default)
+    return indexing.select([convert_to_tensor(c) for c in condlist], choices, default)

@@ -1,5 +1,5 @@
 """Keras's NumPy-like operations."""
 
-from keras_hornbeam.src.ops.arrays import *
-from keras_hornbeam.src.ops.elementwise import *
-from keras_hornbeam.src.ops.statistics import *
+from keras_hornbeam.src.ops.arrays import *  # noqa: F403
+from keras_hornbeam.src.ops.elementwise import *  # noqa: F403
+from keras_hornbeam.src.ops.statistics import *  # noqa: F403

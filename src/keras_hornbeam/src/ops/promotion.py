@@ -14,7 +14,7 @@ from keras_hornbeam.src.ops.core import convert_to_tensor
 SCALARS = (bool, int, float)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _meet(kinds, floatx):
     return as_dtype(dtypes.result_type(*kinds))
 

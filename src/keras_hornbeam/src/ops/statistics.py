@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from keras.src.backend import config
+import numpy as np
 
 from hornbeam.ops import contraction, reductions
 from keras_hornbeam.src.ops.core import convert_to_tensor
-from keras_hornbeam.src.ops.promotion import floating, meet, together, together_floating, values, without_bool
+from keras_hornbeam.src.ops.promotion import (
+    floating,
+    meet,
+    together,
+    together_floating,
+    values,
+)
 
 __all__ = [
     "all", "any", "argmax", "argmin", "average", "corrcoef", "correlate", "count_nonzero", "cov", "cross", "cumprod",
@@ -98,12 +104,13 @@ def cumprod(x, axis=None, dtype=None):
 
 def trapezoid(y, x=None, dx=1.0, axis=-1):
     if x is not None:
-        return reductions.trapezoid(*together_floating(y, x), axis=axis)
+        y, x = together_floating(y, x)
+        return reductions.trapezoid(y, x, axis=axis)
     y = floating(y)
     return reductions.trapezoid(y, None, convert_to_tensor(dx, y.dtype), axis)
 
 
-# -- without NaN -------------------------------------------------------------------------------------------------------
+# -- without NaN ---------------------------------------------------------------------------------------------------
 
 
 def nansum(x, axis=None, keepdims=False):
@@ -162,14 +169,13 @@ def nancumprod(x, axis=None, dtype=None):
     return reductions.nancumprod(convert_to_tensor(x), axis, dtype)
 
 
-# -- sums of products ----------------------------------------------------------------------------------------------------
+# -- sums of products ----------------------------------------------------------------------------------------------
 
 
 def _summed_wide(*xs):
     """Operands of a product; those that all are int8 are summed in int32."""
     xs = values(*xs)
-    dtype = meet(*xs)
-    dtype = "int32" if dtype == "int8" else dtype
+    dtype = "int32" if {getattr(x, "dtype", None) for x in xs} == {np.dtype("int8")} else meet(*xs)
     return [convert_to_tensor(x, dtype) for x in xs]
 
 
@@ -202,15 +208,18 @@ def kron(x1, x2):
 
 
 def tensordot(x1, x2, axes=2):
-    return contraction.tensordot(*together(x1, x2), axes)
+    x1, x2 = together(x1, x2)
+    return contraction.tensordot(x1, x2, axes=axes)
 
 
 def cross(x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None):
-    return contraction.cross(*together(x1, x2), axisa, axisb, axisc, axis)
+    x1, x2 = together(x1, x2)
+    return contraction.cross(x1, x2, axisa=axisa, axisb=axisb, axisc=axisc, axis=axis)
 
 
 def correlate(x1, x2, mode="valid"):
-    return contraction.correlate(*together(x1, x2), mode)
+    x1, x2 = together_floating(x1, x2)
+    return contraction.correlate(x1, x2, mode=mode)
 
 
 def corrcoef(x):
