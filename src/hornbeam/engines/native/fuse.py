@@ -122,7 +122,8 @@ class Fusion:
                 self._own(node, kind)
                 continue
             readers = self._readers(node)
-            needed = node in roots or any(self._needs_memory(node, r) for r in self.users.get(node, ()))
+            needed = node in roots or any(self._needs_memory(node, u) for u in self.users.get(node, ()))
+            needed = needed or (kind == "map" and any(self.kinds[r] in ("block", "host") for r in readers))
             if kind == "view":
                 if needed:
                     self.memory.add(node)
@@ -138,7 +139,10 @@ class Fusion:
 
     def _needs_memory(self, node: Node, user: Node) -> bool:
         kind = self.kinds[user]
-        if kind in ("block", "host"):
+        if kind == "block":
+            through = self.kinds[node] == "view" and self.templates[user.primitive.name].reads_through(self, user, node)
+            return not through
+        if kind == "host":
             return True
         if kind == "pick":
             return False
@@ -199,6 +203,12 @@ class Fusion:
         while node.primitive is RESHAPE and node not in self.memory:
             node = node.args[0]
         return node
+
+    def memory_of(self, node: Node) -> Node:
+        """The node whose buffer holds the values of ``node``, maybe in another order."""
+        while not self.in_memory(node):
+            node = node.args[0]
+        return self.base(node)
 
     def below(self, node: Node, index: Index, rank: int) -> list[tuple[Node, Index]]:
         """What one iteration needs to compute ``node`` at ``index``: its arguments and where."""

@@ -39,13 +39,18 @@ class Target(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """An emitted function ``name(buffers…, begin, end)`` over ``units`` units of work."""
+    """An emitted function ``name(buffers…, begin, end)`` over ``units`` units of work.
+
+    A ``chunked`` one is ``name(buffers…, scratch, unit)`` instead; kernels of one node share its ``scratch`` bytes.
+    """
 
     name: str
     buffers: tuple[Node, ...]
     units: int
     writes: tuple[Node, ...]
     operations: int  # scalar operations, for the report
+    scratch: int = 0
+    chunked: bool = False
 
 
 def identity_element(name: str, dtype: DType) -> Any:

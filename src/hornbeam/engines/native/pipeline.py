@@ -10,20 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hornbeam.base import dtypes
 from hornbeam.base.spec import Spec
 from hornbeam.engines.engine import Executable, Options, register
 from hornbeam.engines.native import jit
 from hornbeam.engines.native.affine import combine, dense_strides, identity
 from hornbeam.engines.native.executable import HostStep, Layout, NativeExecutable
 from hornbeam.engines.native.fuse import Cluster, Fusion, broadcast_index
-from hornbeam.engines.native.llvm import Module
+from hornbeam.engines.native.llvm import Function, Module, index
 from hornbeam.engines.native.loops import ColumnEmitter, Kernel, LoopEmitter, Target, targets_of
 from hornbeam.engines.native.plan import Plan
 from hornbeam.engines.native.target import Target as Machine
 from hornbeam.engines.native.target import host
 from hornbeam.engines.native.templates import TEMPLATES
 from hornbeam.engines.reference import ReferenceExecutable
-from hornbeam.ir.node import PARAM, Node, results
+from hornbeam.ir.node import PARAM, Node, param, results
 from hornbeam.ir.primitives.movement import CONCAT, CONSTANT
 from hornbeam.ir.program import Program
 from hornbeam.ir.simplify import simplify
@@ -81,7 +82,7 @@ def emit(module: Module, fusion: Fusion, cluster: Cluster, machine: Machine) -> 
     if cluster.kind == "assemble":
         return _assembled(module, fusion, root, lanes)
     if cluster.kind == "block":
-        return [TEMPLATES[root.primitive.name].emit(module, fusion, name, root, machine)]
+        return list(TEMPLATES[root.primitive.name].emit(module, fusion, name, root, machine))
     return [root]
 
 
@@ -123,29 +124,29 @@ def assemble(
     """Lay out the buffers of ``steps``, emit the functions that run them in order, and compile."""
     places: dict[Node, int] = {p: i for i, p in enumerate(program.params)}
     uses: dict[Node, list[int]] = {}
+    scratch = _scratch_of(steps)
     for i, step in enumerate(steps):
-        for node in _touched(fusion, step):
+        for node in [*_touched(fusion, step), *([scratch[i]] if i in scratch else [])]:
             uses.setdefault(node, []).append(i)
             places.setdefault(node, len(places))
     for root in program.roots:
         places.setdefault(root, len(places))
     made = {r for r in program.roots if r.primitive not in (PARAM, CONSTANT)}
-    lives = {
-        n: (min(at), max(at)) for n, at in uses.items() if n not in made and n.primitive not in (PARAM, CONSTANT)
-    }
+    given = {*program.params, *made}
+    lives = {n: (min(at), max(at)) for n, at in uses.items() if n not in given and n.primitive is not CONSTANT}
     plan = Plan(lives)
 
     segments: list[str | HostStep] = []
-    run: list[Kernel] = []
+    run: list[tuple[Kernel, int]] = []
 
     def close() -> None:
         if run:
             segments.append(_driver(module, f"run{len(segments)}", run, places))
             run.clear()
 
-    for step in steps:
+    for i, step in enumerate(steps):
         if isinstance(step, Kernel):
-            run.append(step)
+            run.append((step, places[scratch[i]] if i in scratch else -1))
         else:
             close()
             outs = [step] if isinstance(step.spec, Spec) else list(results(step))
@@ -173,19 +174,38 @@ def _touched(fusion: Fusion, step: Kernel | Node) -> list[Node]:
     return [*map(fusion.base, step.args), *outs]
 
 
-def _driver(module: Module, name: str, kernels: Sequence[Kernel], places: dict[Node, int]) -> str:
+def _scratch_of(steps: Sequence[Kernel | Node]) -> dict[int, Node]:
+    """A buffer for the scratch memory of each step that has some; steps that write one node share it."""
+    shared: dict[Node, Node] = {}
+    found = {}
+    for i, step in enumerate(steps):
+        if isinstance(step, Kernel) and step.chunked:
+            writes = step.writes[0]
+            if writes not in shared:
+                shared[writes] = param(Spec((step.scratch,), dtypes.uint8))
+            found[i] = shared[writes]
+    return found
+
+
+def _driver(module: Module, name: str, kernels: Sequence[tuple[Kernel, int]], places: dict[Node, int]) -> str:
     """A function of the table that runs ``kernels`` in order."""
-    lines = [f"define void @{name}(ptr %table) {{"]
+    f = Function(module, name, [("ptr", "table")])
     loaded: dict[int, str] = {}
-    for kernel in kernels:
-        arguments = []
-        for b in kernel.buffers:
-            i = places[b]
-            if i not in loaded:
-                loaded[i] = f"%b{i}"
-                lines.append(f"  %p{i} = getelementptr ptr, ptr %table, i64 {i}")
-                lines.append(f"  %b{i} = load ptr, ptr %p{i}")
-            arguments.append(f"ptr {loaded[i]}")
-        lines.append(f"  call void @{kernel.name}({', '.join([*arguments, 'i64 0', f'i64 {kernel.units}'])})")
-    module.functions.append("\n".join([*lines, "  ret void", "}"]))
+
+    def pointer(i: int) -> str:
+        if i not in loaded:
+            at = f.fresh("p")
+            f.emit(f"{at} = getelementptr ptr, ptr %table, i64 {i}")
+            f.emit(f"%b{i} = load ptr, ptr {at}")
+            loaded[i] = f"%b{i}"
+        return f"ptr {loaded[i]}"
+
+    for kernel, scratch in kernels:
+        arguments = ", ".join(pointer(places[b]) for b in kernel.buffers)
+        if not kernel.chunked:
+            f.emit(f"call void @{kernel.name}({arguments}, i64 0, i64 {kernel.units})")
+            continue
+        call = f"call void @{kernel.name}({arguments}, {pointer(scratch)}, i64 "
+        f.loop(index(0), index(kernel.units), 1, lambda i, call=call: f.emit(f"{call}{i.ref})") or (), hint="chunk")
+    f.finish()
     return name

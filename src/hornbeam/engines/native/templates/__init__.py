@@ -9,15 +9,17 @@ from hornbeam.engines.native.fuse import Fusion
 from hornbeam.engines.native.llvm import HALF, Module
 from hornbeam.engines.native.loops import Kernel
 from hornbeam.engines.native.target import Target
-from hornbeam.engines.native.templates import index
+from hornbeam.engines.native.templates import dot, index
 from hornbeam.ir.node import Node
 
 
 class Template(NamedTuple):
-    """``emit(module, fusion, name, node, machine)`` makes the kernel for nodes that ``takes``."""
+    """``emit(module, fusion, name, node, machine)`` makes kernels for nodes that ``takes``. A view among the arguments
+    is copied first unless the template ``reads_through`` it."""
 
-    emit: Callable[[Module, Fusion, str, Node, Target], Kernel]
+    emit: Callable[[Module, Fusion, str, Node, Target], list[Kernel]]
     takes: Callable[[Node], bool] = lambda node: True
+    reads_through: Callable[[Fusion, Node, Node], bool] = lambda fusion, node, view: False
 
 
 def _scatters(node: Node) -> bool:
@@ -27,6 +29,7 @@ def _scatters(node: Node) -> bool:
 
 
 TEMPLATES: dict[str, Template] = {
+    "dot": Template(dot.emit, dot.takes, dot.reads_through),
     "gather": Template(index.gather),
     "scatter": Template(index.scatter, _scatters),
     "dynamic_slice": Template(index.dynamic_slice, lambda node: bool(node.shape)),

@@ -37,11 +37,11 @@ class Block:
     def _number(self, buffer: Node) -> int:
         return next(i for i, b in enumerate(self.buffers) if b is buffer)
 
-    def units(self, count: int, body: Callable[[Value], None], operations: int = 0) -> Kernel:
+    def units(self, count: int, body: Callable[[Value], None], operations: int = 0) -> list[Kernel]:
         """The loop over units of work that threads may share, and the end of the function."""
         self.f.loop(Value("%begin", I64), Value("%end", I64), 1, lambda u: body(u) or (), hint="unit")
         self.f.finish()
-        return Kernel(self.name, self.buffers, count, (self.node,), operations)
+        return [Kernel(self.name, self.buffers, count, (self.node,), operations)]
 
     def split(self, number: Value, sizes: Sequence[int]) -> list[Value]:
         """The digits of ``number`` in the mixed radix ``sizes``, the most significant first."""

@@ -13,7 +13,7 @@ from hornbeam.engines.native.templates.block import Block, product
 from hornbeam.ir.node import Node
 
 
-def gather(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> Kernel:
+def gather(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
     """A unit copies the elements behind one index tuple, for one position before the indexed axes."""
     b = Block(module, fusion, name, node, machine)
     f, (x, indices), axis = b.f, node.args, b.attrs["axis"]
@@ -45,7 +45,7 @@ def _place(b: Block, which: Value, sizes: tuple[int, ...], clamp: bool) -> tuple
     return place, inside
 
 
-def scatter(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> Kernel:
+def scatter(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
     """A unit copies the rows of one position before the indexed axes, then applies every update in order."""
     b = Block(module, fusion, name, node, machine)
     f, (x, indices, updates), axis, mode = b.f, node.args, b.attrs["axis"], b.attrs["mode"]
@@ -87,7 +87,7 @@ def _one_if(b: Block, condition: Value) -> str:
     return b.f.cast(condition, I64).ref
 
 
-def dynamic_slice(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> Kernel:
+def dynamic_slice(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
     """A unit copies one run along the last axis."""
     b = Block(module, fusion, name, node, machine)
     f, x, sizes = b.f, node.args[0], b.attrs["sizes"]
@@ -102,7 +102,7 @@ def dynamic_slice(module: Module, fusion: Fusion, name: str, node: Node, machine
     return b.units(product(sizes[:-1]), unit)
 
 
-def dynamic_update_slice(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> Kernel:
+def dynamic_update_slice(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
     """One unit copies the whole, then writes the block over it."""
     b = Block(module, fusion, name, node, machine)
     f, (x, update) = b.f, node.args[:2]
@@ -143,7 +143,7 @@ def _offset(b: Block, starts: list[Value], digits: list[Value], shape: tuple[int
     return b.at(terms)
 
 
-def extremum_position(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> Kernel:
+def extremum_position(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
     """A unit walks along one row; the first extremum wins, and the first NaN before it."""
     b = Block(module, fusion, name, node, machine)
     f, x, axis = b.f, node.args[0], b.attrs["axis"]
@@ -172,7 +172,7 @@ def extremum_position(module: Module, fusion: Fusion, name: str, node: Node, mac
     return b.units(product(node.shape), unit)
 
 
-def random_bits(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> Kernel:
+def random_bits(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
     """A unit makes the words of up to 4096 blocks of Threefry, as many at a time as there are lanes."""
     from hornbeam.ir.primitives.random import threefry
 
