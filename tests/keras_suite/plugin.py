@@ -10,15 +10,10 @@ import importlib
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-try:
-    import torch  # noqa: F401  # ahead of TensorFlow: the other way round it crashes
-except ImportError:
-    pass
 
 import pytest
 
@@ -48,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", mark)
     for warning in WARNINGS:
         config.addinivalue_line("filterwarnings", warning)
+    with suppress(ImportError):
+        importlib.import_module("torch")  # ahead of TensorFlow: the other way round it crashes
     name = keras_setup.enable()
     config.stash[RULES] = exclusions() if name == keras_setup.NAME else {}
     sys.modules["conftest"] = _conftest()

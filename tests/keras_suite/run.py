@@ -81,8 +81,8 @@ def release_sources(scratch: Path) -> Path:
     folder = scratch / f"keras-{RELEASE}"
     if not folder.exists():
         scratch.mkdir(parents=True, exist_ok=True)
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "keras"]
-        subprocess.run([*pip, "--dest", scratch, f"keras=={RELEASE}"], check=True)
+        pip = [sys.executable, "-m", "pip", "--quiet", "download", "--no-deps", "--no-binary=keras"]
+        subprocess.run([*pip, f"--dest={scratch}", f"keras=={RELEASE}"], check=True)
         with tarfile.open(scratch / f"keras-{RELEASE}.tar.gz") as archive:
             archive.extractall(scratch, filter="data")
     return folder
@@ -99,7 +99,7 @@ def environment(folder: Path) -> Path:
     print(f"Making the tests' environment in {folder} ...", file=sys.stderr)
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", "--requirement", HERE / "requirements.txt"], check=True)
     # TensorFlow brings the stable Keras, whose folder is the nightly's.
     subprocess.run([*pip, "uninstall", "--yes", "keras"], check=True)
@@ -214,8 +214,8 @@ def write_tally(engine: str, rows: dict[str, list[int]]) -> None:
     lines = [
         "# Keras's own tests on Hornbeam",
         "",
-        "Written by `scripts/keras-suite <checkout of 937c08e6>`; `run` tells when, and after which commit. `skipped` is",
-        "what the tests skip by themselves, `excluded` what `excluded_tests.txt` names: see the end.",
+        "Written by `scripts/keras-suite <checkout of 937c08e6>`; `run` tells when, and after which commit. `skipped`",
+        "is what the tests skip by themselves, `excluded` what `excluded_tests.txt` names: see the end.",
     ]
     for name, folders in sorted(engines.items()):
         sums = [sum(int(cells[i]) for cells in folders.values()) for i in range(5)]
