@@ -23,6 +23,7 @@ class Program:
     outputs: result Nodes.
     reads: slot -> parameter Node holding the slot's value before the run.
     updates: slot -> Node whose value the slot holds after the run.
+    effects: Nodes that run for what they do (host callbacks), in their order, whether or not their results are used.
 
     Programs over equal graphs are equal whatever their parameters are called (``key``), but for their slots.
     """
@@ -34,12 +35,14 @@ class Program:
         reads: Mapping[Slot, Node] | None = None,
         updates: Mapping[Slot, Node] | None = None,
         name: str = "program",
+        effects: Sequence[Node] = (),
     ) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.reads = dict(reads or {})
         self.updates = dict(updates or {})
         self.name = name
+        self.effects = tuple(effects)
         self.pullback: Program | None = None  # what ``ir.grad.pullback`` made of it
 
     @property
@@ -55,7 +58,7 @@ class Program:
     @cached_property
     def nodes(self) -> list[Node]:
         """Every node but the parameters, arguments before users."""
-        return [n for n in topological(self.roots) if n.primitive is not PARAM]
+        return [n for n in topological((*self.effects, *self.roots)) if n.primitive is not PARAM]
 
     @cached_property
     def key(self) -> tuple[Any, ...]:
@@ -80,7 +83,7 @@ class Program:
 
     @cached_property
     def closed(self) -> Program:
-        """The outputs alone, state read being inputs like the others: what a tape differentiates."""
+        """The outputs alone, without effects, state read being inputs like the others: what a tape differentiates."""
         return Program(self.params, self.outputs, name=self.name)
 
     @property

@@ -112,4 +112,5 @@ def rewrite(program: Program, rules: Rules) -> Program:
             env[node] = new
     outputs = [env[n] for n in program.outputs]
     updates = {slot: env[n] for slot, n in program.updates.items()}
-    return Program(program.inputs, outputs, program.reads, updates, program.name)
+    effects = [env[n] for n in program.effects]
+    return Program(program.inputs, outputs, program.reads, updates, program.name, effects)

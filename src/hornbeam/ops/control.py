@@ -13,7 +13,7 @@ import numpy as np
 
 from hornbeam.base import tree
 from hornbeam.base.spec import spec as make_spec
-from hornbeam.errors import DTypeError, ShapeError, explain
+from hornbeam.errors import DTypeError, ShapeError, TracingError, explain
 from hornbeam.ir.bind import bind, current
 from hornbeam.ir.primitives.control import CALL, CALLBACK, SCAN, SWITCH, WHILE
 from hornbeam.ir.primitives.movement import CONCAT, REVERSE
@@ -22,7 +22,7 @@ from hornbeam.ops.op import op
 from hornbeam.runtime.eager import EAGER
 from hornbeam.runtime.function import TensorSpec
 from hornbeam.runtime.tensor import Tensor, as_tensor
-from hornbeam.runtime.trace import Body, Operands, trace_body
+from hornbeam.runtime.trace import Body, Operands, as_output, trace_body
 
 
 @op
@@ -43,7 +43,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     """``branches[index](*operands)``, with ``index`` clamped to the branches there are."""
     index = as_tensor(index)
     if not index.is_symbolic:
-        return branches[min(max(int(index), 0), len(branches) - 1)](*operands)
+        return tree.map(_as_result, branches[min(max(int(index), 0), len(branches) - 1)](*operands))
     flat, structure = tree.flatten(operands)
     tensors = [as_tensor(x) for x in flat]
 
@@ -57,13 +57,19 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     latest = [[b.latest(v) for v in assigned] for b in bodies]
     shared = Operands(*bodies)
     programs = tuple(
-        Program([*b.inputs, *shared.params(b)], [*b.outputs, *values], name="branch")
+        Program([*b.inputs, *shared.params(b)], [*b.outputs, *values], name="branch", effects=b.effects)
         for b, values in zip(bodies, latest, strict=True)
     )
     outs = SWITCH(index.astype("int32"), *tensors, *shared.values, branches=programs)
     count = len(bodies[0].outputs)
     _assign(assigned, outs[count:])
     return tree.unflatten(bodies[0].structure, outs[:count])
+
+
+def _as_result(x: Any) -> Any:
+    """A number that a body returns is a tensor, as it would be in a trace."""
+    value = as_tensor(x) if isinstance(x, (bool, int, float, complex)) else as_output(x)
+    return x if value is None else value
 
 
 def _same_results(name: str, first: Body, other: Body) -> None:
@@ -99,53 +105,72 @@ def while_loop(
     many = isinstance(loop_vars, (tuple, list))
     variables = tuple(loop_vars) if many else (loop_vars,)
     limit = None if maximum_iterations is None else int(as_tensor(maximum_iterations))
-    variables = tree.map(as_tensor, variables)
+    flat, structure = tree.flatten(tree.map(as_tensor, variables))
+
+    def advance(*leaves: Tensor) -> Any:
+        returned = body(*tree.unflatten(structure, leaves))
+        return tuple(returned) if isinstance(returned, (tuple, list)) and many else (returned,)
+
+    def test(*leaves: Tensor) -> Tensor:
+        return as_tensor(cond(*tree.unflatten(structure, leaves))).astype("bool")
+
+    def result(leaves: Sequence[Tensor]) -> Any:
+        found = tree.unflatten(structure, leaves)
+        if not many:
+            return found[0]
+        return type(loop_vars)(*found) if hasattr(loop_vars, "_fields") else type(loop_vars)(found)
+
     if current() is EAGER:
         steps = 0
-        while (limit is None or steps < limit) and bool(as_tensor(cond(*variables))):
-            returned = body(*variables)
-            variables = tuple(returned) if isinstance(returned, (tuple, list)) and many else (returned,)
+        while (limit is None or steps < limit) and bool(test(*flat)):
+            flat = _like_carry("while_loop", advance(*flat), structure, [t.spec for t in flat], resize=True)
             steps += 1
-        return type(loop_vars)(variables) if type(loop_vars) in (tuple, list) else variables if many else variables[0]
-    flat, structure = tree.flatten(variables)
+        return result(flat)
     specs = [t.spec for t in flat]
 
     def step(*leaves: Tensor) -> Any:
-        returned = body(*tree.unflatten(structure, leaves))
-        returned = tuple(returned) if isinstance(returned, (tuple, list)) and many else (returned,)
-        return _like_carry("while_loop", returned, structure, specs)
+        return _like_carry("while_loop", advance(*leaves), structure, specs)
 
     traced = trace_body(step, specs)
     carried = traced.assigned
     if carried:
         traced = trace_body(step, specs, carried)
-    tested = trace_body(lambda *leaves: as_tensor(cond(*tree.unflatten(structure, leaves))), specs, carried)
+    tested = trace_body(test, specs, carried)
+    if tested.assigned:
+        names = ", ".join(v.name for v in tested.assigned)
+        raise TracingError(explain(f"while_loop: the condition assigns {names}; only the body may.", fix="move it there"))
     shared = Operands(traced, tested)
     outs = WHILE(
         *flat,
         *(current().read(v) for v in carried),  # type: ignore[attr-defined]
         *shared.values,
-        condition=Program([*tested.inputs, *tested.entering, *shared.params(tested)], tested.outputs, name="condition"),
+        condition=Program(
+            [*tested.inputs, *tested.entering, *shared.params(tested)], tested.outputs, name="condition",
+            effects=tested.effects,
+        ),
         body=Program(
-            [*traced.inputs, *traced.entering, *shared.params(traced)], [*traced.outputs, *traced.leaving], name="body"
+            [*traced.inputs, *traced.entering, *shared.params(traced)], [*traced.outputs, *traced.leaving], name="body",
+            effects=traced.effects,
         ),
         carries=len(flat) + len(carried),
         limit=limit,
     )
     _assign(carried, outs[len(flat) :])
-    result = tree.unflatten(structure, outs[: len(flat)])
-    return type(loop_vars)(result) if type(loop_vars) in (tuple, list) else result if many else result[0]
+    return result(outs[: len(flat)])
 
 
-def _like_carry(name: str, returned: Any, structure: Any, specs: Sequence[Any]) -> list[Any]:
+def _like_carry(name: str, returned: Any, structure: Any, specs: Sequence[Any], resize: bool = False) -> list[Any]:
+    """What a body returned as tensors of ``specs``, in other shapes only if they may ``resize``."""
     flat, got = tree.flatten(returned)
     if got != structure:
-        raise DTypeError(f"{name}: the body takes {structure} and returns {got}; loop variables keep their structure.")
+        raise DTypeError(
+            explain(f"{name}: the body takes {structure} and returns {got}.", why="Loop variables keep their structure.")
+        )
     out = []
     for value, spec in zip(flat, specs, strict=True):
         # A Python number takes the dtype of the variable that it replaces.
         out.append(as_tensor(value, spec.dtype) if isinstance(value, (bool, int, float)) else as_tensor(value))
-        if out[-1].spec != spec:
+        if out[-1].dtype != spec.dtype or (out[-1].shape != spec.shape and not resize):
             error = DTypeError if out[-1].dtype != spec.dtype else ShapeError
             raise error(
                 explain(
@@ -201,6 +226,7 @@ def scan(
             [*body.inputs[:n], *body.entering, *body.inputs[n:], *shared.params(body)],
             [*body.outputs[:n], *body.leaving, *body.outputs[n:]],
             name="step",
+            effects=body.effects,
         ),
         carries=n + len(carried),
         xs=len(sequences),
@@ -296,7 +322,8 @@ def remat(f: Callable[..., Any]) -> Callable[..., Any]:
         body = trace_body(inner, [flat[i].spec for i in at])
         shared, assigned = Operands(body), body.assigned
         program = Program(
-            [*body.inputs, *shared.params(body)], [*body.outputs, *(body.latest(v) for v in assigned)], name="remat"
+            [*body.inputs, *shared.params(body)], [*body.outputs, *(body.latest(v) for v in assigned)], name="remat",
+            effects=body.effects,
         )
         outs = CALL(*(flat[i] for i in at), *shared.values, program=program)
         _assign(assigned, outs[len(body.outputs) :])

@@ -84,13 +84,20 @@ class Evaluation:
 
     def __init__(self) -> None:
         self.trace = Trace()
+        self.trace.outside = self.captured
         self.tape = _AllTape()
         self.values: dict[GraphTensor, Tensor] = {}
+        self.used: dict[GraphTensor, None] = {}
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         with interpreting(self.trace), self.tape:
             yield
+
+    def captured(self, x: GraphTensor) -> Tensor:
+        """What ``x`` is here, for a body that refers to it without having it as an argument."""
+        self.used[x] = None
+        return self.values[x]
 
     def arguments(self, call: Call) -> tuple[Any, Any]:
         return tree.map(lambda x: self.values[x] if isinstance(x, GraphTensor) else x, (call.args, call.kwargs))
@@ -175,21 +182,36 @@ class GraphTensor(Operators):
         """Its value in ``session``, or in the default session."""
         return _session_for(session, f"tensor {self.name!r}").run(self, feed_dict)
 
+    def as_operand(self) -> Any:
+        """Itself while recording. In a body that is being traced, what it is there."""
+        here = current()
+        return here.outside(self) if isinstance(here, Trace) and here.outside is not None else self
+
     # The mixin's operators work: they apply rows, which are recorded. What needs dimensions is recorded whole.
 
     def __getitem__(self, index: Any) -> Any:
+        if (x := self.as_operand()) is not self:
+            return x[index]
         return self.graph.record(lambda x, *i: x[_rebuild(index, i)], (self, *_graph_leaves(index)), {}, "getitem")
 
     def __matmul__(self, other: Any) -> Any:
+        if (x := self.as_operand()) is not self:
+            return x @ other
         return self.graph.record(lambda x, y: x @ y, (self, _operand(other, self)), {}, "matmul")
 
     def __rmatmul__(self, other: Any) -> Any:
+        if (x := self.as_operand()) is not self:
+            return other @ x
         return self.graph.record(lambda x, y: y @ x, (self, _operand(other, self)), {}, "matmul")
 
     def reshape(self, *shape: Any) -> Any:
+        if (x := self.as_operand()) is not self:
+            return x.reshape(*shape)
         return self.graph.record(lambda x: x.reshape(*shape), (self,), {}, "reshape")
 
     def mean(self, axis: Any = None, keepdims: bool = False) -> Any:
+        if (x := self.as_operand()) is not self:
+            return x.mean(axis, keepdims)
         return self.graph.record(lambda x: x.mean(axis, keepdims), (self,), {}, "mean")
 
     @property
@@ -371,6 +393,7 @@ class Graph:
 
     def _added(self, call: Call, abstract: Callable[[Evaluation], list[Any]] | None) -> Any:
         first, second = self._evaluate(0, call, abstract), self._evaluate(1, call, abstract)
+        call.inputs = list(dict.fromkeys([*call.inputs, *self._evaluations[0].used]))
         self.calls.append(call)
         self._by_name[call.name] = call
         call.leaves = []
@@ -387,6 +410,7 @@ class Graph:
 
     def _evaluate(self, which: int, call: Call, abstract: Callable[[Evaluation], list[Any]] | None) -> list[Any]:
         evaluation = self._evaluations[which]
+        evaluation.used.clear()
         with evaluation.evaluating():
             return abstract(evaluation) if abstract else evaluation.apply(call)
 
@@ -559,29 +583,29 @@ def recording() -> Graph | None:
     return interpreter if isinstance(interpreter, Graph) else None
 
 
-def default_graph() -> Graph:
-    """The innermost graph entered here, else the process's own."""
+def default_graph(make: Callable[[], Graph] = Graph) -> Graph:
+    """The innermost graph entered here, else the process's own, which ``make`` makes if there is none yet."""
     graph = recording()
     if graph is not None:
         return graph
     if not _default:
-        _default.append(Graph())
+        _default.append(make())
     return _default[0]
 
 
-def reset_default_graph() -> None:
+def reset_default_graph(make: Callable[[], Graph] = Graph) -> None:
     """Forget the process's own graph. Raises SessionError inside a graph's ``with`` block."""
     was_default = bool(_default) and recording() is _default[0]
     if recording() is not None and not was_default:
         raise SessionError("reset_default_graph: not inside   with graph.as_default():")
     _default.clear()
     if was_default:
-        install(default_graph())
+        install(default_graph(make))
 
 
-def disable_eager_execution() -> None:
+def disable_eager_execution(make: Callable[[], Graph] = Graph) -> None:
     """From here on operations are recorded in the default graph, as in TensorFlow 1."""
-    install(default_graph())
+    install(default_graph(make))
 
 
 def enable_eager_execution() -> None:

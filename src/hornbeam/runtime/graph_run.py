@@ -104,9 +104,9 @@ def _trace(wanted: Sequence[Any], feeds: Sequence[GraphTensor], specs: Sequence[
                 if call.kind == "read":
                     leaves = [_read(evaluation, call.variable, visible, before)]
                 else:
+                    values = dict(trace.values)
                     leaves = evaluation.apply(call)
-                    if call.kind == "assign":
-                        visible[call.variable] = trace.values[call.variable]
+                    visible.update((v, trace.values[v]) for v in trace.assigned if trace.values[v] is not values.get(v))
                 seen[call] = visible
                 tensors = [x for x in leaves if isinstance(x, Tensor)]
                 for out, value in zip(call.outputs, tensors, strict=True):
@@ -119,7 +119,7 @@ def _trace(wanted: Sequence[Any], feeds: Sequence[GraphTensor], specs: Sequence[
             nodes.append(trace.own(evaluation.values[w]).node)
     reads = {v: t.node for v, t in trace.reads.items()}
     updates = {v: trace.values[v].node for v in trace.assigned}
-    return Plan(Program([i.node for i in inputs], nodes, reads, updates, "run"), fetched)
+    return Plan(Program([i.node for i in inputs], nodes, reads, updates, "run", list(trace.effects)), fetched)
 
 
 def _read(evaluation: Evaluation, variable: Any, visible: dict[Any, Tensor], before: dict[Any, Tensor]) -> Tensor:

@@ -350,7 +350,8 @@ class Session:
 def _one_node(primitive: Primitive, arrays: Sequence[np.ndarray], attrs: dict[str, Any]) -> Program:
     inputs = [param(Spec(a.shape, a.dtype)) for a in arrays]
     node = make(primitive, tuple(inputs), attrs)
-    return Program(inputs, results(node) if primitive.multiple else [node], name=primitive.name)
+    outputs = results(node) if primitive.multiple else [node]
+    return Program(inputs, outputs, name=primitive.name, effects=[node] if primitive.effect else [])
 
 
 def uninitialized(variables: Sequence[Any], session: Session) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from hornbeam.base import tree
 from hornbeam.base.spec import Spec
+from hornbeam.errors import TracingError, explain
 from hornbeam.ir.bind import current, interpreting
 from hornbeam.ir.node import Node, make, param, results
 from hornbeam.ir.primitive import Primitive
@@ -21,7 +22,7 @@ from hornbeam.ir.primitives.movement import CONSTANT, STOP_GRADIENT, Literal
 from hornbeam.ir.program import Program
 from hornbeam.runtime import tape
 from hornbeam.runtime.eager import leaked
-from hornbeam.runtime.tensor import Tensor, as_tensor
+from hornbeam.runtime.tensor import Tensor, as_tensor, is_static
 
 
 class Trace:
@@ -33,6 +34,8 @@ class Trace:
     reads: variables read before they were assigned here, with their parameter; only outermost traces have them.
     values: variables read or assigned here, with their latest value.
     assigned: variables assigned here.
+    effects: nodes that run for what they do.
+    outside: what a graph tensor is here, when a graph is evaluated in this trace.
     created: variables created while this trace, or one inside it, was current.
     """
 
@@ -43,6 +46,8 @@ class Trace:
         self.reads: dict[Any, Tensor] = {}
         self.values: dict[Any, Tensor] = {}
         self.assigned: dict[Any, None] = {}
+        self.effects: dict[Node, None] = {}
+        self.outside: Callable[[Any], Tensor] | None = None if outer is None else outer.outside
         self.created: list[Any] = [] if outer is None else outer.created
 
     def wrap(self, node: Node) -> Tensor:
@@ -53,7 +58,9 @@ class Trace:
 
     def bind(self, primitive: Primitive, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
         args = tuple(self.own(a) for a in args)
-        node = make(primitive, tuple(a.node for a in args), attrs)
+        node = make(primitive, tuple([a.node for a in args]), attrs)
+        if primitive.effect or _has_effects(attrs):
+            self.effects[node] = None
         outs = tuple(map(self.wrap, results(node))) if primitive.multiple else (self.wrap(node),)
         if tape.active.get():
             tape.record(primitive, args, attrs, outs)
@@ -66,8 +73,12 @@ class Trace:
         """``x`` as a tensor of this trace: bodies capture what comes from outside, functions embed constants."""
         if x.trace is self:
             return x
+        if x.trace is None and x._array is None:  # a graph's tensor, which a body refers to
+            return self.own(_known(x.as_operand()))
         if x.is_symbolic and not self._encloses(x.trace):
-            raise leaked(x)
+            if not is_static(x):
+                raise leaked(x)
+            return self.wrap(x.node)  # made of constants alone, it means the same everywhere
         if not self.takes_operands:
             return x  # still the same object, so that tapes know it; its node is a constant
         if id(x) not in self.captures:
@@ -105,6 +116,23 @@ class Trace:
         return variable.assign(combine(self.read(variable), as_tensor(value, variable.dtype)))
 
 
+def _has_effects(attrs: dict[str, Any]) -> bool:
+    programs = [p for v in attrs.values() for p in (v if type(v) is tuple else (v,)) if type(p) is Program]
+    return any(p.effects for p in programs)
+
+
+def _known(x: Any) -> Tensor:
+    if isinstance(x, Tensor):
+        return x
+    raise TracingError(
+        explain(
+            f"{x!r} is used in a function that is traced outside its graph.",
+            why="A traced function runs on its own; a graph's tensors have values in the graph's runs only.",
+            fix="pass it to the function as an argument",
+        )
+    )
+
+
 class Traced(NamedTuple):
     """A traced function: its Program, the structure of its outputs, and where each output comes from."""
 
@@ -138,7 +166,7 @@ def trace(fn: Callable[..., Any], specs: Sequence[Spec], name: str) -> Traced:
                 nodes.append(here.own(value).node)
     reads = {v: t.node for v, t in here.reads.items()}
     updates = {v: here.values[v].node for v in here.assigned}
-    program = Program([i.node for i in inputs], nodes, reads, updates, name)
+    program = Program([i.node for i in inputs], nodes, reads, updates, name, list(here.effects))
     return Traced(program, structure, tuple(outputs), tuple(here.created))
 
 
@@ -162,6 +190,10 @@ class Body(NamedTuple):
     @property
     def assigned(self) -> list[Any]:
         return list(self.trace.assigned)
+
+    @property
+    def effects(self) -> list[Node]:
+        return list(self.trace.effects)
 
     def latest(self, variable: Any) -> Node:
         """The value of ``variable`` at the end, whether or not this body assigned it."""
