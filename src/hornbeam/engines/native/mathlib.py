@@ -309,13 +309,15 @@ def tanh(x: Lanes) -> Lanes:
     r, n = _reduce_exp(b + b)
     p = fma(r, fma(r, polynomial(r, EXP[x.dtype.name]), 1.0), 1.0)
     far = 1.0 - 2.0 / fma(_power_of_two(n, x), p, 1.0)
-    return where(a < 0.55, near, far.signed_as(x))
+    return where(a < 0.55, near, far).signed_as(x)
 
 
 def logistic(x: Lanes) -> Lanes:
     """1 / (1 + e) or e / (1 + e) with e = exp(-|x|), which never overflows."""
     e = _exp(-abs(x), accurate=True)
-    return where(x < 0.0, e, 1.0) / (1.0 + e)
+    d, d_low = sum2(e.constant(1.0), e)
+    q = where(x < 0.0, e, 1.0) / d
+    return fma(-q, d_low, q)
 
 
 # (sinh(x) - x) / x**3 in x**2, |x| <= 1
@@ -328,8 +330,8 @@ def sinh(x: Lanes) -> Lanes:
     """A polynomial up to 1, then h - 1 / (4 h) with h = exp(|x|) / 2."""
     u = x * x
     h = _exp(abs(x), halvings=1)
-    far = (h - 0.25 / h).signed_as(x)
-    return where(abs(x) < 1.0, fma(x * u, polynomial(u, SINH), x), far)
+    near = fma(x * u, polynomial(u, SINH), x)
+    return where(abs(x) < 1.0, near, h - 0.25 / h).signed_as(x)
 
 
 def cosh(x: Lanes) -> Lanes:
@@ -352,18 +354,17 @@ ATANH5 = (
 
 
 def _log_parts(x: Lanes) -> tuple[Lanes, Lanes]:
-    """(f, e) with x = 2**e (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), f exact; for x > 0."""
+    """(f, e) with x = 2**e (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), f exact, e an integer; for x > 0."""
     form = x.format
     small = x < form.tiny
     i = where(small, x * 2.0**form.digits, x).view(form.bits) - form.root_half
     m = (i & ((1 << form.digits) - 1)) + form.root_half
-    e = (i >> form.digits).cast(x.dtype)
-    return m.view(x.dtype) - 1.0, e - where(small, x.constant(form.digits), 0.0)
+    return m.view(x.dtype) - 1.0, (i >> form.digits) - where(small, i.constant(form.digits), 0)
 
 
 def _log(f: Lanes, e: Lanes, low: Lanes | None = None) -> Lanes:
     """log(2**e (1 + f)) + low, for a tiny ``low``."""
-    form = f.format
+    form, e = f.format, e.cast(f.dtype)
     if f.dtype == dtypes.float32:
         rest = f * f * fma(f, polynomial(f, LOG32), -0.5)
     else:
@@ -396,7 +397,7 @@ def _log1p(x: Lanes, low: Lanes | None = None) -> Lanes:
     """log(1 + x + low). With ``low`` the rounding error of f is made up for as well."""
     u = 1.0 + x
     m, e = _log_parts(u)
-    scale = _power_of_two(-e.cast(x.format.bits), x)
+    scale = _power_of_two(-e, x)
     s = scale - 1.0
     f = where(x < 2.0**60, fma(scale, x, s), m)
     if low is not None:
@@ -416,8 +417,8 @@ def asinh(x: Lanes) -> Lanes:
     f, e = _log_parts(total)
     middle = _log(f, e, (total_low + root_low) / total)
     f, e = _log_parts(a)
-    far = _log_ends(a, _log(f, e + 1.0))
-    return where(a < 0.5, near, where(a < 2.0**30, middle, far).signed_as(x))
+    far = _log_ends(a, _log(f, e + 1))
+    return where(a < 0.5, near, where(a < 2.0**30, middle, far)).signed_as(x)
 
 
 def _sqrt2(x: Lanes, low: Lanes) -> tuple[Lanes, Lanes]:
@@ -436,7 +437,7 @@ def acosh(x: Lanes) -> Lanes:
     z, z_low = sum2(root, t)
     near = _log1p(z, z_low + root_low)
     f, e = _log_parts(x)
-    return where(x < 2.0**30, near, _log_ends(x, _log(f, e + 1.0)))
+    return where(x >= 1.0, where(x < 2.0**30, near, _log_ends(x, _log(f, e + 1))), NAN)
 
 
 def atanh(x: Lanes) -> Lanes:
@@ -477,6 +478,7 @@ def _log2_sum(x: Lanes) -> tuple[Lanes, Lanes]:
     z, z_low = sum2(s, w)
     z_low = z_low + (w_low + s_low)
     # ln(2) in 41 bits, which e multiplies exactly, and the rest.
+    e = e.cast(x.dtype)
     high, low = sum2(e * 0.693147180559663, z + z)
     return high, low + fma(e, 2.8235290563031577e-13, z_low + z_low)
 
@@ -579,30 +581,36 @@ COS = {
 NEAR = {"float32": 2.0**16, "float64": 2.0**20}
 
 
-def _reduce_quarter(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
-    """(r, low, n) with x = n pi / 2 + r + low and |r| <= pi / 4; only n's low bits are used."""
+def _reduce_quarter(x: Lanes, accurate: bool = False) -> tuple[Lanes, Lanes | None, Lanes]:
+    """(r, low, n) with x = n pi / 2 + r + low and |r| <= pi / 4; only n's low bits are used.
+
+    r is right to one ulp, which ``low`` makes up for if ``accurate``.
+    """
     form, f = x.format, x.f
     t = fma(x, 2 / math.pi, form.magic)
     n = t - form.magic
     first, second, third = form.half_pi
-    a = fma(n, -first, x)  # exact
-    b = fma(n, -second, a)
-    r = fma(n, -third, b)
-    low = fma(n, -second, a - b)
-    low = low + fma(n, -third, b - r)
+    r = fma(n, -first, x)  # exact
+    low: list[Lanes] = []
+    if accurate:
+        p, p_low = product2(n, n.constant(second))
+        r, r_low = two_sum(r, -p)
+        r, r_low = sum2(r, fma(n, -third, r_low - p_low))
+        low = [r_low]
+    else:
+        r = fma(n, -third, fma(n, -second, r))
     far = abs(x) > NEAR[x.dtype.name]
+    fast = [r, t.view(form.bits), *low]
 
     def reduced() -> list[Value]:
-        s, s_low, k = _reduce_far(x)
-        return [where(far, y, z).v for y, z in ((s, r), (s_low, low), (k, t.view(form.bits)))]
+        return [where(far, y, z).v for y, z in zip(_reduce_far(x), fast)]
 
-    values = f.when(f.any(far.v), reduced, [r.v, low.v, t.view(form.bits).v])
-    result, low, k = (Lanes(f, v) for v in values)
-    return result, low, k
+    result = [Lanes(f, v) for v in f.when(f.any(far.v), reduced, [y.v for y in fast])]
+    return result[0], result[2] if accurate else None, result[1]
 
 
 def _reduce_far(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
-    """The same for large x, by a function of its own, for which hot loops need not make room."""
+    """(r, n, low) for large x, by a function of its own, for which hot loops need not make room."""
     f, width, wide = x.f, x.v.width, x.cast(dtypes.float64)
     name = f"hornbeam.reduce_far.{width}"
     if name not in f.module.helpers:
@@ -615,9 +623,9 @@ def _reduce_far(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
     r, r_low = (Lanes(f, f.load(p, dtypes.float64, width)) for p in (high, low))
     n = Lanes(f, f.load(quarter, dtypes.int64, width))
     if x.dtype == dtypes.float64:
-        return r, r_low, n
+        return r, n, r_low
     single = r.cast(x.dtype)
-    return single, (r - single.cast(dtypes.float64)).cast(x.dtype), n.cast(dtypes.int32)
+    return single, n.cast(dtypes.int32), (r - single.cast(dtypes.float64)).cast(x.dtype)
 
 
 STEP = 32  # binary digits between rows of the table of 2 / pi
@@ -693,23 +701,19 @@ def _two_over_pi() -> tuple[tuple[float, ...], ...]:
     return tuple(rows)
 
 
-def _sin_cos(r: Lanes, low: Lanes | None = None) -> tuple[Lanes, Lanes]:
-    """sin(r + low) and cos(r + low)."""
+def _sin_cos(r: Lanes) -> tuple[Lanes, Lanes]:
+    """sin(r) and cos(r), |r| <= pi / 4."""
     u = r * r
-    bend = r * u * polynomial(u, SIN[r.dtype.name])
-    square = u * u * polynomial(u, COS[r.dtype.name])
-    if low is not None:
-        bend = bend + low
-        square = fma(-r, low, square)
-    return r + bend, fma(u, -0.5, 1.0) + square
+    sine = fma(r * u, polynomial(u, SIN[r.dtype.name]), r)
+    return sine, fma(u * u, polynomial(u, COS[r.dtype.name]), fma(u, -0.5, 1.0))
 
 
 def _circular(x: Lanes, quarter: int) -> Lanes:
     """sin(x + quarter pi / 2)."""
     form = x.format
-    r, low, n = _reduce_quarter(x)
+    r, _, n = _reduce_quarter(x)
     n = n + quarter if quarter else n
-    sine, cosine = _sin_cos(r, low)
+    sine, cosine = _sin_cos(r)
     result = where((n & 1).eq(0), sine, cosine)
     flip = (n & 2) << (8 * x.dtype.itemsize - 2)
     return (result.view(form.bits) ^ flip).view(x.dtype)
@@ -726,13 +730,14 @@ def cos(x: Lanes) -> Lanes:
 
 def tan(x: Lanes) -> Lanes:
     """sin / cos, both in two parts."""
-    r, low, n = _reduce_quarter(x)
+    r, low, n = _reduce_quarter(x, accurate=True)
+    assert low is not None
     u = r * r
     sine, sine_low = sum2(r, fma(r * u, polynomial(u, SIN[r.dtype.name]), low))
     u_low = fma(r, r, -u)
     bend = u * u * polynomial(u, COS[r.dtype.name])
     cosine, cosine_low = sum2(x.constant(1.0), u * -0.5)
-    cosine_low = cosine_low + (fma(u_low, -0.5, bend) - r * low)
+    cosine, cosine_low = sum2(cosine, cosine_low + (fma(u_low, -0.5, bend) - r * low))
     odd = (n & 1).ne(0)
     over, over_low = where(odd, -cosine, sine), where(odd, -cosine_low, sine_low)
     under, under_low = where(odd, sine, cosine), where(odd, sine_low, cosine_low)
@@ -868,7 +873,7 @@ ERF_INV = (
     (
         1.501409351110792, 0.24664027674416697, -0.0041773177243845175, -0.0012527079078107903,
         0.00021825026434768338, -4.996079599505839e-06, -3.416619603346749e-06, 4.787252193936197e-07,
-        1.3416810766816812e-08, -1.0861169599260522e-08, 9.072991526700322e-10, 1.196072985950017e-10,
+        1.3416810816765812e-08, -1.0861169599260522e-08, 9.072991526700322e-10, 1.196072985950017e-10,
         -3.110094593295598e-11, 9.114729122615848e-13, 5.351399768973269e-13, -7.61088148326311e-14,
         -2.7944943258999576e-15, 1.8946053242727317e-15, -1.4615486708478484e-16, -2.6686416771562102e-17,
         5.508135366190449e-18, 1.659879638778329e-19, -8.526187234326145e-20),
@@ -958,8 +963,10 @@ def lgamma(x: Lanes) -> Lanes:
     t = where(near, t, 0.0)
     value = where(near, fma(t, polynomial(t, LGAMMA), where(n < 2.0, -logarithm, logarithm)), far)
     sine, _, r = _sin_cos_pi(x)
-    ratio = math.pi / where(low, sine, 1.0)
-    reflected = _log(*_log_parts(ratio)) - value
+    tiny = abs(x) < 2.0**-60  # where pi / sine may overflow
+    ratio = where(tiny, abs(x), math.pi / where(low, sine, 1.0))
+    reflected = _log(*_log_parts(ratio))
+    reflected = where(tiny, -reflected, reflected - value)
     pole = low & r.eq(0.0)
     return where(pole | abs(x).eq(INF), INF, where(low, reflected, value))
 
