@@ -1,4 +1,7 @@
-"""TensorFlow 1 style: linear regression on scikit-learn's diabetes data.   hornbeam run examples/tf1_linear_regression.py"""
+"""TensorFlow 1 style: linear regression on scikit-learn's diabetes data.
+
+hornbeam run examples/tf1_linear_regression.py
+"""
 
 import numpy as np
 import tensorflow.compat.v1 as tf

@@ -1,6 +1,6 @@
 """TensorFlow's names over Hornbeam: ``from hornbeam import tensorflow as tf``, or ``hornbeam run`` for any program.
 
-What is here means what it means in TensorFlow; what is not here is absent, and asking for it says what to write instead.
+What is here means what it means in TensorFlow; what is not is absent, and asking for it says what to write instead.
 """
 
 import importlib as _importlib
@@ -45,6 +45,7 @@ from hornbeam.tensorflow.debugging import (
 )
 from hornbeam.tensorflow.dtypes import *
 from hornbeam.tensorflow.functions import function
+from hornbeam.tensorflow.graphs import Graph
 from hornbeam.tensorflow.initializers import (
     constant_initializer,
     ones_initializer,

@@ -98,7 +98,7 @@ def _without_tensorflow(module_utils: ModuleType) -> None:
 
 
 def _never_in_its_graph(backend_utils: ModuleType) -> None:
-    """Keras asks the module ``tensorflow`` whether it runs eagerly, and would change to its TensorFlow backend if not."""
+    """Keras asks the module ``tensorflow`` whether it runs eagerly, and if not turns to its TensorFlow backend."""
 
     def in_tf_graph() -> bool:
         return False

@@ -20,7 +20,7 @@ from hornbeam.tensorflow.names import ints, op
 
 newaxis = None
 
-# -- making --------------------------------------------------------------------------------------------------------------
+# -- making ----------------------------------------------------------------------------------------------------------
 
 
 def convert_to_tensor(value: Any, dtype: Any = None, dtype_hint: Any = None, name: str | None = None) -> Any:
@@ -139,7 +139,7 @@ def saturate_cast(value: Any, dtype: Any) -> Any:
     return maths.cast(maths.clip(value, info.min, info.max), dtype)
 
 
-# -- asking ---------------------------------------------------------------------------------------------------------------
+# -- asking ----------------------------------------------------------------------------------------------------------
 
 
 @op
@@ -182,7 +182,7 @@ def ensure_shape(x: Any, shape: Any) -> Any:
     return x
 
 
-# -- shape ----------------------------------------------------------------------------------------------------------------
+# -- shape -----------------------------------------------------------------------------------------------------------
 
 
 @op
@@ -248,7 +248,7 @@ def roll(input: Any, shift: Any, axis: Any) -> Any:
     return arrays.roll(input, shifts, axes)
 
 
-# -- joining and cutting ----------------------------------------------------------------------------------------------------
+# -- joining and cutting ---------------------------------------------------------------------------------------------
 
 
 @op
@@ -299,7 +299,7 @@ def strided_slice(input_: Any, begin: Any, end: Any, strides: Any = None) -> Any
     return as_tensor(input_)[tuple(builtins.slice(*bounds) for bounds in zip(first, ints(end), steps))]
 
 
-# -- picking -------------------------------------------------------------------------------------------------------------------
+# -- picking ---------------------------------------------------------------------------------------------------------
 
 
 @op
@@ -371,7 +371,7 @@ def dynamic_partition(data: Any, partitions: Any, num_partitions: int) -> Any:
     return [boolean_mask(data, partitions == i) for i in builtins.range(num_partitions)]
 
 
-# -- order ----------------------------------------------------------------------------------------------------------------------
+# -- order -----------------------------------------------------------------------------------------------------------
 
 _DIRECTIONS = {"ASCENDING": False, "DESCENDING": True}
 
@@ -415,12 +415,17 @@ def unique_with_counts(x: Any, out_idx: Any = "int32") -> Any:
     return arrays.take(values, order, 0), place.astype(out_idx), arrays.take(counts, order, 0).astype(out_idx)
 
 
-# -- products -------------------------------------------------------------------------------------------------------------------
+# -- products --------------------------------------------------------------------------------------------------------
 
 
 @op
 def matmul(
-    a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, adjoint_a: bool = False, adjoint_b: bool = False
+    a: Any,
+    b: Any,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    adjoint_a: bool = False,
+    adjoint_b: bool = False,
 ) -> Any:
     """The matrix product of the last two axes."""
     a = maths.conj(a) if adjoint_a else as_tensor(a)
@@ -478,5 +483,7 @@ def tuple_of(tensors: Sequence[Any]) -> list[Any]:
         return [None if t is None else identity(t) for t in tensors]
 
 
-__all__ = [name for name, value in globals().items() if getattr(value, "__module__", None) == __name__ and name[0] != "_"]
+__all__ = [
+    name for name, value in globals().items() if getattr(value, "__module__", None) == __name__ and name[0] != "_"
+]
 __all__ += ["newaxis"]

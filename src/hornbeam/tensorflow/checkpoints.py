@@ -32,7 +32,7 @@ def write(prefix: str, arrays: Mapping[str, np.ndarray]) -> None:
     part = f"{prefix}{SUFFIX}.part"
     os.makedirs(os.path.dirname(os.path.abspath(prefix)), exist_ok=True)
     with open(part, "wb") as file:
-        np.savez(file, **dict(arrays))
+        np.savez(file, allow_pickle=False, **dict(arrays))
     os.replace(part, f"{prefix}{SUFFIX}")
 
 
@@ -40,7 +40,8 @@ def read(prefix: str) -> dict[str, np.ndarray]:
     """All arrays by name. Raises ValueError if there is no such checkpoint."""
     path = f"{prefix}{SUFFIX}"
     if not os.path.exists(path):
-        hint = "It was written by TensorFlow itself; its format is not read here." if os.path.exists(f"{prefix}.index") else ""
+        theirs = os.path.exists(f"{prefix}.index")
+        hint = "It was written by TensorFlow itself; its format is not read here." if theirs else ""
         raise ValueError(explain(f"{prefix!r} is not a checkpoint: there is no file {path!r}.", why=hint))
     with np.load(path, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
@@ -56,7 +57,8 @@ def match(found: Mapping[str, np.ndarray], wanted: Mapping[str, Any], prefix: st
     out = {}
     for name, variable in wanted.items():
         if name not in found:
-            raise NotFoundError(explain(f"Key {name} not found in checkpoint {prefix!r}. It has: {', '.join(sorted(found))}."))
+            has = ", ".join(sorted(found))
+            raise NotFoundError(explain(f"Key {name} not found in checkpoint {prefix!r}. It has: {has}."))
         array, spec = found[name], variable.spec
         if array.dtype.kind == "V" and array.dtype.itemsize == spec.dtype.itemsize:
             array = array.view(spec.dtype)  # NumPy stores bfloat16 as plain bytes
@@ -77,7 +79,7 @@ def remove(prefix: str) -> None:
         os.remove(f"{prefix}{SUFFIX}")
 
 
-# -- the file that names the latest -------------------------------------------------------------------------------------------
+# -- the file that names the latest ----------------------------------------------------------------------------------
 
 
 def write_state(folder: str, paths: Iterable[str], latest_filename: str | None = None) -> None:

@@ -46,7 +46,9 @@ def set_visible_devices(devices: Any, device_type: str | None = None) -> None:
     """Raises ValueError for anything but the devices there are: none can be hidden."""
     wanted = devices if isinstance(devices, (list, tuple)) else [devices]
     if list(wanted) != list_physical_devices(device_type):
-        raise ValueError(f"set_visible_devices: the devices are {list_physical_devices(device_type)}, and none can be hidden.")
+        raise ValueError(
+            f"set_visible_devices: the devices are {list_physical_devices(device_type)}, and none can be hidden."
+        )
 
 
 def run_functions_eagerly(run_eagerly: bool) -> None:

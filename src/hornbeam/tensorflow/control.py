@@ -21,7 +21,9 @@ class Body:
         captured: tensors from outside that it uses, to be given to ``run``.
     """
 
-    def __init__(self, graph: Graph, fn: Callable[..., Any], arguments: Sequence[GraphTensor] = (), like: Any = None) -> None:
+    def __init__(
+        self, graph: Graph, fn: Callable[..., Any], arguments: Sequence[GraphTensor] = (), like: Any = None
+    ) -> None:
         first = len(graph.calls)
         self.arguments = [_stand_in(graph, x) for x in arguments]
         returned = fn(*(self.arguments if like is None else tree.unflatten(like, self.arguments)))
@@ -73,7 +75,9 @@ def _tensors(values: Any) -> tuple[list[Any], Any]:
     return [convert_to_tensor(x) for x in flat], structure
 
 
-def cond(pred: Any, true_fn: Callable[[], Any] | None = None, false_fn: Callable[[], Any] | None = None, name: Any = None) -> Any:
+def cond(
+    pred: Any, true_fn: Callable[[], Any] | None = None, false_fn: Callable[[], Any] | None = None, name: Any = None
+) -> Any:
     """``true_fn()`` if the scalar ``pred`` holds, else ``false_fn()``."""
     assert true_fn is not None and false_fn is not None
     graph = recording()
@@ -112,7 +116,9 @@ def switch_case(branch_index: Any, branch_fns: Any, default: Callable[[], Any] |
     return graph.record(fn, (branch_index, [b.captured for b in bodies]), {}, name or "switch_case")
 
 
-def case(pred_fn_pairs: Any, default: Callable[[], Any] | None = None, exclusive: bool = False, name: Any = None) -> Any:
+def case(
+    pred_fn_pairs: Any, default: Callable[[], Any] | None = None, exclusive: bool = False, name: Any = None
+) -> Any:
     """The function of the first condition that holds, else ``default``."""
     pairs = list(pred_fn_pairs.items() if isinstance(pred_fn_pairs, dict) else pred_fn_pairs)
     if not pairs and default is not None:
@@ -138,7 +144,10 @@ def while_loop(
 
     def fn(variables: Any, a: Any, b: Any) -> Any:
         return control.while_loop(
-            lambda *xs: test.run(xs, a), lambda *xs: tuple(tree.leaves(step.run(xs, b))), tuple(variables), maximum_iterations
+            lambda *xs: test.run(xs, a),
+            lambda *xs: tuple(tree.leaves(step.run(xs, b))),
+            tuple(variables),
+            maximum_iterations,
         )
 
     return tree.unflatten(structure, graph.record(fn, (flat, test.captured, step.captured), {}, name or "while"))
@@ -188,9 +197,10 @@ def vectorized_map(fn: Callable[[Any], Any], elems: Any, fallback_to_while_loop:
 
 def scan(
     fn: Callable[[Any, Any], Any], elems: Any, initializer: Any = None, parallel_iterations: int = 10,
-    back_prop: bool = True, swap_memory: bool = False, infer_shape: bool = True, reverse: bool = False, name: Any = None,
+    back_prop: bool = True, swap_memory: bool = False, infer_shape: bool = True, reverse: bool = False,
+    name: Any = None,
 ) -> Any:  # fmt: skip
-    """All ``a = fn(a, x)`` over the slices ``x``, stacked. Without ``initializer`` the first slice starts, and is first."""
+    """All ``a = fn(a, x)`` over the slices ``x``, stacked. Raises InvalidArgumentError without ``initializer``."""
 
     def step(a: Any, x: Any) -> Any:
         new = fn(a, x)
@@ -198,7 +208,9 @@ def scan(
 
     if initializer is not None:
         return _scan(name or "scan", step, initializer, elems, reverse)[1]
-    raise InvalidArgumentError(explain("scan needs an initializer.", fix="tf.scan(fn, elems[1:], initializer=elems[0])"))
+    raise InvalidArgumentError(
+        explain("scan needs an initializer.", fix="tf.scan(fn, elems[1:], initializer=elems[0])")
+    )
 
 
 def foldl(fn: Callable[[Any, Any], Any], elems: Any, initializer: Any, name: Any = None, **options: Any) -> Any:

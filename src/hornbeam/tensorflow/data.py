@@ -44,7 +44,7 @@ class Dataset:
         self._start, self._count = start, count
         self._spec: Any = None
 
-    # -- where elements come from ------------------------------------------------------------------------------------------
+    # -- where elements come from ------------------------------------------------------------------------------------
 
     @classmethod
     def from_tensor_slices(cls, tensors: Any, name: str | None = None) -> Dataset:
@@ -53,7 +53,9 @@ class Dataset:
         lengths = {a.shape[0] if a.ndim else None for a in flat}
         if len(lengths) != 1 or None in lengths:
             shapes = ", ".join(str(a.shape) for a in flat)
-            raise InvalidArgumentError(explain(f"from_tensor_slices: first axes of one length are needed, got shapes {shapes}."))
+            raise InvalidArgumentError(
+                explain(f"from_tensor_slices: first axes of one length are needed, got shapes {shapes}.")
+            )
         n = int(lengths.pop())  # type: ignore[arg-type]
         return cls(lambda: (tree.unflatten(structure, [a[i] for a in flat]) for i in _builtin_range(n)), n)
 
@@ -81,8 +83,12 @@ class Dataset:
             for element in generator(*(args or ())):
                 leaves = tree.leaves(tuple(element) if isinstance(element, list) else element)
                 if len(leaves) != len(kinds):
-                    raise InvalidArgumentError(f"from_generator: an element has {len(leaves)} parts, its signature {len(kinds)}.")
-                yield tree.unflatten(structure, [as_array(_plain(x), dtypes.as_dtype(k.dtype)) for x, k in _builtin_zip(leaves, kinds)])
+                    raise InvalidArgumentError(
+                        f"from_generator: an element has {len(leaves)} parts, its signature {len(kinds)}."
+                    )
+                yield tree.unflatten(
+                    structure, [as_array(_plain(x), dtypes.as_dtype(k.dtype)) for x, k in _builtin_zip(leaves, kinds)]
+                )
 
         out = cls(start)
         out._spec = spec
@@ -97,7 +103,13 @@ class Dataset:
     @classmethod
     def zip(cls, *args: Any, datasets: Any = None, name: str | None = None) -> Dataset:
         """Tuples of the elements of several datasets, until the shortest ends."""
-        parts = tuple(datasets if datasets is not None else args[0] if len(args) == 1 and isinstance(args[0], (tuple, list)) else args)
+        parts = tuple(
+            datasets
+            if datasets is not None
+            else args[0]
+            if len(args) == 1 and isinstance(args[0], (tuple, list))
+            else args
+        )
         counts = [d._count for d in parts]
         finite = [c for c in counts if c >= 0]
         unknown = UNKNOWN_CARDINALITY in counts
@@ -106,9 +118,11 @@ class Dataset:
             UNKNOWN_CARDINALITY if unknown else min(finite) if finite else INFINITE_CARDINALITY,
         )
 
-    # -- transformations ----------------------------------------------------------------------------------------------------
+    # -- transformations ---------------------------------------------------------------------------------------------
 
-    def map(self, map_func: Callable[..., Any], num_parallel_calls: Any = None, deterministic: Any = None, name: Any = None) -> Dataset:
+    def map(
+        self, map_func: Callable[..., Any], num_parallel_calls: Any = None, deterministic: Any = None, name: Any = None
+    ) -> Dataset:
         """``map_func`` of each element, of tensors; a tuple's parts are separate arguments."""
         return Dataset(lambda: (_called(map_func, e) for e in self._start()), self._count)
 
@@ -163,7 +177,9 @@ class Dataset:
                     yield _stacked(group)
 
         count = self._count // size if drop_remainder else -(-self._count // size)
-        return self._changed(start, count if self._count >= 0 else self._count, lambda s: (size if drop_remainder else None, *s))
+        return self._changed(
+            start, count if self._count >= 0 else self._count, lambda s: (size if drop_remainder else None, *s)
+        )
 
     def padded_batch(
         self, batch_size: Any, padded_shapes: Any = None, padding_values: Any = None, drop_remainder: bool = False,
@@ -188,7 +204,7 @@ class Dataset:
     def shuffle(
         self, buffer_size: Any, seed: int | None = None, reshuffle_each_iteration: bool | None = None, name: Any = None
     ) -> Dataset:
-        """Elements drawn from a buffer of the next ``buffer_size``; in another order each time unless told otherwise."""
+        """Elements drawn from a buffer of the next ``buffer_size``, in another order each time."""
         (size,) = ints(buffer_size)
         if size < 1:
             raise InvalidArgumentError(explain(f"shuffle: buffer_size must be at least 1, got {size}."))
@@ -250,10 +266,15 @@ class Dataset:
 
     def enumerate(self, start: Any = 0, name: str | None = None) -> Dataset:
         """Pairs of a number and an element."""
-        return Dataset(lambda: ((np.asarray(i, np.int64), e) for i, e in _builtin_enumerate(self._start(), int(start))), self._count)
+        return Dataset(
+            lambda: ((np.asarray(i, np.int64), e) for i, e in _builtin_enumerate(self._start(), int(start))),
+            self._count,
+        )
 
-    def window(self, size: int, shift: int | None = None, stride: int = 1, drop_remainder: bool = False, name: Any = None) -> Dataset:
-        """Datasets of ``size`` neighbouring elements, each ``shift`` after the one before. Elements must be single tensors."""
+    def window(
+        self, size: int, shift: int | None = None, stride: int = 1, drop_remainder: bool = False, name: Any = None
+    ) -> Dataset:
+        """Datasets of ``size`` neighbouring elements, each ``shift`` after the one before."""
 
         def start() -> Iterator[Any]:
             elements = list(self._start())
@@ -301,7 +322,7 @@ class Dataset:
             state = reduce_func(state, element)
         return state
 
-    # -- looking at it ---------------------------------------------------------------------------------------------------------
+    # -- looking at it -----------------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Any]:
         return (e if isinstance(e, Dataset) else tree.map(_tensor, e) for e in self._start())
@@ -330,7 +351,9 @@ class Dataset:
             self._spec = tree.map(lambda a: _spec(np.shape(a), np.asarray(a).dtype), first)
         return self._spec
 
-    def _changed(self, start: Callable[[], Iterator[Any]], count: int, shape: Callable[[Any], Any] | None = None) -> Dataset:
+    def _changed(
+        self, start: Callable[[], Iterator[Any]], count: int, shape: Callable[[Any], Any] | None = None
+    ) -> Dataset:
         """A dataset with elements like this one's, or with shapes changed as ``shape`` says."""
         out = _Like(start, count)
         out.source, out.shape = self, shape
@@ -374,7 +397,7 @@ class experimental:
         return dataset.cardinality()
 
 
-# -- elements ------------------------------------------------------------------------------------------------------------------
+# -- elements --------------------------------------------------------------------------------------------------------
 
 
 def _plain(x: Any) -> Any:
@@ -386,7 +409,11 @@ def _array(x: Any) -> np.ndarray:
 
 
 def _tensor(x: Any) -> Tensor:
-    return x if isinstance(x, Tensor) else concrete(np.array(x) if isinstance(x, (np.ndarray, np.generic)) else as_array(x))
+    return (
+        x
+        if isinstance(x, Tensor)
+        else concrete(np.array(x) if isinstance(x, (np.ndarray, np.generic)) else as_array(x))
+    )
 
 
 def _arrays(structure: Any) -> tuple[list[np.ndarray], Any]:
@@ -454,7 +481,9 @@ def _padded(group: list[Any], shapes: Any, values: Any) -> list[Any]:
 
 def _shape_leaves(shapes: Any, count: int) -> list[Any]:
     """A shape for each part: lists and TensorShapes are shapes, and so is a tuple of numbers."""
-    if isinstance(shapes, (list, TensorShape)) or (isinstance(shapes, tuple) and all(d is None or isinstance(d, int) for d in shapes)):
+    if isinstance(shapes, (list, TensorShape)) or (
+        isinstance(shapes, tuple) and all(d is None or isinstance(d, int) for d in shapes)
+    ):
         if count == 1 or not shapes or not isinstance(shapes[0], (list, tuple)):
             return [shapes] * count
     parts = shapes.values() if isinstance(shapes, dict) else shapes
@@ -494,7 +523,7 @@ def _seed_of_session() -> int:
         return int(draws.randint((), 0, 2**31 - 1))
 
 
-# -- Keras -----------------------------------------------------------------------------------------------------------------------
+# -- Keras -----------------------------------------------------------------------------------------------------------
 
 
 def _teach_keras(data_adapters: Any) -> None:
@@ -537,7 +566,9 @@ def _weighted(dataset: Dataset, class_weight: dict[int, float]) -> Dataset:
 
     def weigh(x: Any, y: Any) -> Any:
         classes = np.asarray(y)
-        classes = classes.argmax(-1) if classes.ndim > 1 and classes.shape[-1] > 1 else classes.reshape(classes.shape[:1])
+        classes = (
+            classes.argmax(-1) if classes.ndim > 1 and classes.shape[-1] > 1 else classes.reshape(classes.shape[:1])
+        )
         return x, y, np.asarray([class_weight.get(int(c), 1.0) for c in np.rint(classes)], np.float32)
 
     return dataset.map(weigh)

@@ -1,4 +1,4 @@
-"""Event files, which TensorBoard reads: records with checksums, in each an Event as a protocol buffer written by hand."""
+"""Event files, which TensorBoard reads: records with checksums, each an Event as a protocol buffer made by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-# -- CRC-32C, masked as in TFRecord files -------------------------------------------------------------------------------------
+# -- CRC-32C, masked as in TFRecord files ----------------------------------------------------------------------------
 
 
 def _crc_table() -> np.ndarray:
@@ -39,7 +39,7 @@ def record(data: bytes) -> bytes:
     return length + struct.pack("<I", masked_crc(length)) + data + struct.pack("<I", masked_crc(data))
 
 
-# -- protocol buffers -----------------------------------------------------------------------------------------------------------
+# -- protocol buffers ------------------------------------------------------------------------------------------------
 
 
 def _varint(n: int) -> bytes:
@@ -77,9 +77,13 @@ def histogram(tag: str, values: np.ndarray, buckets: int = 30) -> bytes:
     flat = np.asarray(values, np.float64).reshape(-1)
     flat = flat[np.isfinite(flat)]
     counts, edges = np.histogram(flat, buckets) if flat.size else (np.zeros(1), np.zeros(2))
-    parts = _double(1, flat.min(initial=np.inf) if flat.size else 0) + _double(2, flat.max(initial=-np.inf) if flat.size else 0)
+    parts = _double(1, flat.min(initial=np.inf) if flat.size else 0) + _double(
+        2, flat.max(initial=-np.inf) if flat.size else 0
+    )
     parts += _double(3, flat.size) + _double(4, flat.sum()) + _double(5, float(np.square(flat).sum()))
-    parts += _bytes(6, struct.pack(f"<{len(counts)}d", *edges[1:])) + _bytes(7, struct.pack(f"<{len(counts)}d", *counts))
+    parts += _bytes(6, struct.pack(f"<{len(counts)}d", *edges[1:])) + _bytes(
+        7, struct.pack(f"<{len(counts)}d", *counts)
+    )
     return _bytes(1, _bytes(1, tag.encode()) + _bytes(5, parts))
 
 
@@ -93,7 +97,9 @@ def text(tag: str, value: str) -> bytes:
 def event(step: int, summary: bytes | None = None, version: str | None = None) -> bytes:
     """An Event of now."""
     out = _double(1, time.time()) + (_int(2, step) if step else b"")
-    return out + (_bytes(3, version.encode()) if version is not None else b"") + (_bytes(5, summary) if summary else b"")
+    return (
+        out + (_bytes(3, version.encode()) if version is not None else b"") + (_bytes(5, summary) if summary else b"")
+    )
 
 
 _numbers = itertools.count()
@@ -104,7 +110,9 @@ class EventFile:
 
     def __init__(self, folder: str, suffix: str = "") -> None:
         os.makedirs(folder, exist_ok=True)
-        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}{suffix}"
+        name = (
+            f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}{suffix}"
+        )
         self._file: Any = open(os.path.join(folder, name), "wb")  # noqa: SIM115  (closed by close)
         self._file.write(record(event(0, version="brain.Event:2")))
 

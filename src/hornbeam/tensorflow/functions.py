@@ -18,7 +18,7 @@ NO_OPTIMIZER = (
     "  Fix: model.compile(optimizer='sgd', loss='mse') before the call, or make one yourself:\n"
     "       optimizer = tf.keras.optimizers.SGD(); optimizer.apply_gradients(zip(gradients, variables))"
 )
-NOTES = {  # (type of the object, name of the attribute that it lacks): what it means
+NOTES: dict[tuple[type, str], str] = {  # (type of the object, name of the attribute that it lacks): what it means
     (NoneType, "apply_gradients"): NO_OPTIMIZER,
     (NoneType, "minimize"): NO_OPTIMIZER,
     (NoneType, "apply"): NO_OPTIMIZER,

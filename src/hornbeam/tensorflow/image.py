@@ -77,7 +77,9 @@ random_flip_up_down = _flipped("random_flip_up_down", -3)
 
 
 @op
-def crop_to_bounding_box(image: Any, offset_height: Any, offset_width: Any, target_height: Any, target_width: Any) -> Any:
+def crop_to_bounding_box(
+    image: Any, offset_height: Any, offset_width: Any, target_height: Any, target_width: Any
+) -> Any:
     """The part of this size that begins at these offsets. Raises ShapeError if it sticks out."""
     x = as_tensor(image)
     top, left, height, width = ints([offset_height, offset_width, target_height, target_width])
@@ -87,13 +89,17 @@ def crop_to_bounding_box(image: Any, offset_height: Any, offset_width: Any, targ
 
 
 @op
-def pad_to_bounding_box(image: Any, offset_height: Any, offset_width: Any, target_height: Any, target_width: Any) -> Any:
+def pad_to_bounding_box(
+    image: Any, offset_height: Any, offset_width: Any, target_height: Any, target_width: Any
+) -> Any:
     """The image at these offsets within zeros of this size. Raises ShapeError if it does not fit."""
     x = as_tensor(image)
     top, left, height, width = ints([offset_height, offset_width, target_height, target_width])
     rows, columns = (top, height - top - x.shape[-3]), (left, width - left - x.shape[-2])
     if min(*rows, *columns) < 0:
-        raise ShapeError(f"pad_to_bounding_box: {tuple(x.shape)} at ({top}, {left}) does not fit into {height} x {width}.")
+        raise ShapeError(
+            f"pad_to_bounding_box: {tuple(x.shape)} at ({top}, {left}) does not fit into {height} x {width}."
+        )
     return arrays.pad(x, [(0, 0)] * (x.ndim - 3) + [rows, columns, (0, 0)])
 
 

@@ -93,7 +93,9 @@ class variance_scaling_initializer(Initializer):
         if mode not in ("fan_in", "fan_out", "fan_avg"):
             raise ValueError(f"mode is fan_in, fan_out or fan_avg, got {mode!r}.")
         if distribution not in ("normal", "truncated_normal", "untruncated_normal", "uniform"):
-            raise ValueError(f"distribution is normal, truncated_normal, untruncated_normal or uniform, got {distribution!r}.")
+            raise ValueError(
+                f"distribution is normal, truncated_normal, untruncated_normal or uniform, got {distribution!r}."
+            )
         self.scale, self.mode, self.distribution, self.seed, self.dtype = scale, mode, distribution, seed, dtype
 
     def _value(self, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -151,11 +153,13 @@ class identity_initializer(Initializer):
         self.gain, self.dtype = gain, dtype
 
     def _value(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        return self.gain * arrays.eye(*shape, dtype=dtype)
+        return self.gain * arrays.eye(shape[0], shape[1], dtype=dtype)
 
 
 # tf.initializers has each without the ending, and in TensorFlow 2's spelling.
-_BY_NAME = {name.removesuffix("_initializer"): value for name, value in list(globals().items()) if name.endswith("_initializer")}
+_BY_NAME = {
+    name.removesuffix("_initializer"): value for name, value in list(globals().items()) if name.endswith("_initializer")
+}
 globals().update(_BY_NAME)
 globals().update({"".join(part.title() for part in name.split("_")): value for name, value in _BY_NAME.items()})
 __getattr__ = absent(__name__, globals())

@@ -9,6 +9,8 @@ from hornbeam.ops import array as arrays
 from hornbeam.ops import contraction, linalg
 from hornbeam.ops import math as maths
 from hornbeam.runtime.tensor import as_tensor
+from hornbeam.tensorflow import arrays as root
+from hornbeam.tensorflow import math
 from hornbeam.tensorflow.arrays import eye, matmul
 from hornbeam.tensorflow.names import absent, ints, op, table
 
@@ -18,6 +20,8 @@ FUNCTIONS = {
     "cross": contraction.cross,
 }  # fmt: skip
 globals().update(table(FUNCTIONS))
+einsum, norm, tensordot = root.einsum, root.norm, root.tensordot
+global_norm, l2_normalize = math.global_norm, math.l2_normalize
 
 
 def _adjoint(x: Any) -> Any:

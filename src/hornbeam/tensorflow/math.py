@@ -66,7 +66,7 @@ def polyval(coeffs: Sequence[Any], x: Any) -> Any:
     return out
 
 
-# -- reductions ----------------------------------------------------------------------------------------------------------
+# -- reductions ------------------------------------------------------------------------------------------------------
 
 
 def _reduction(name: str, reduce: Any, keeps_integers: bool = False) -> Any:
@@ -134,7 +134,7 @@ cumsum = _cumulative("cumsum", reductions.cumsum, 0)
 cumprod = _cumulative("cumprod", reductions.cumprod, 1)
 
 
-# -- limits and norms -----------------------------------------------------------------------------------------------------
+# -- limits and norms ------------------------------------------------------------------------------------------------
 
 
 @op
@@ -179,7 +179,7 @@ def zero_fraction(value: Any) -> Any:
     return reductions.mean(maths.equal(value, 0).astype("float32"))
 
 
-# -- order and counting -----------------------------------------------------------------------------------------------------
+# -- order and counting ----------------------------------------------------------------------------------------------
 
 
 @op
@@ -204,7 +204,9 @@ def bincount(arr: Any, weights: Any = None, minlength: Any = None, maxlength: An
 
 
 @op
-def confusion_matrix(labels: Any, predictions: Any, num_classes: Any = None, weights: Any = None, dtype: Any = "int32") -> Any:
+def confusion_matrix(
+    labels: Any, predictions: Any, num_classes: Any = None, weights: Any = None, dtype: Any = "int32"
+) -> Any:
     """How often each label (row) was predicted as each class (column)."""
     labels, predictions = as_tensor(labels).astype("int32"), as_tensor(predictions).astype("int32")
     if num_classes is None:
@@ -215,7 +217,7 @@ def confusion_matrix(labels: Any, predictions: Any, num_classes: Any = None, wei
     return contraction.matmul(rows.transpose(), columns).astype(dtype)
 
 
-# -- segments -----------------------------------------------------------------------------------------------------------------
+# -- segments --------------------------------------------------------------------------------------------------------
 
 
 def _segments(name: str, reduce: Any) -> tuple[Any, Any]:

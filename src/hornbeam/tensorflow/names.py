@@ -6,11 +6,9 @@ import difflib
 import functools
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from hornbeam.runtime.graph import recording
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 GONE = {  # what TensorFlow has or had and we have not: what to write in its place
     "contrib": "tf.compat.v1.layers, tf.keras or plain operations",
@@ -29,7 +27,7 @@ GONE = {  # what TensorFlow has or had and we have not: what to write in its pla
 }
 
 
-def op(fn: F) -> F:
+def op(fn: Callable[..., Any]) -> Callable[..., Any]:
     """A TensorFlow operation: takes ``name=``, which names the operation that it is in a graph.
 
     Eagerly and in traces the name is dropped.
@@ -40,7 +38,7 @@ def op(fn: F) -> F:
         graph = recording()
         return fn(*args, **kwargs) if graph is None else graph.record(fn, args, kwargs, name or fn.__name__)
 
-    return cast(F, call)
+    return call
 
 
 def ints(x: Any) -> tuple[int, ...]:
@@ -59,7 +57,7 @@ def renamed(name: str, fn: Callable[..., Any]) -> Callable[..., Any]:
     return op(call)
 
 
-def table(rows: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
+def table(rows: Mapping[str, Any]) -> dict[str, Any]:
     """Operations by TensorFlow's names, from operations of this runtime with the same arguments."""
     return {name: renamed(name, fn) for name, fn in rows.items()}
 

@@ -10,7 +10,7 @@ from hornbeam.ops import array as arrays
 from hornbeam.ops import math as maths
 from hornbeam.ops import random as draws
 from hornbeam.runtime.tensor import as_tensor
-from hornbeam.tensorflow import random
+from hornbeam.tensorflow import math, random
 from hornbeam.tensorflow.arrays import gather
 from hornbeam.tensorflow.names import absent, ints, op, table
 
@@ -20,6 +20,8 @@ FUNCTIONS = {
     "swish": activations.silu,
 }  # fmt: skip
 globals().update(table(FUNCTIONS))
+SHARED = "sigmoid tanh softmax log_softmax top_k in_top_k l2_normalize zero_fraction"  # with tf.math
+globals().update({name: getattr(math, name) for name in SHARED.split()})
 
 
 @op
@@ -40,7 +42,7 @@ def crelu(features: Any, axis: int = -1) -> Any:
     return arrays.concat([activations.relu(features), activations.relu(-as_tensor(features))], axis=axis)
 
 
-# -- windows -----------------------------------------------------------------------------------------------------------------
+# -- windows ---------------------------------------------------------------------------------------------------------
 
 FORMATS = {  # TensorFlow's names for where the channels are
     None: "channels_last", "NWC": "channels_last", "NHWC": "channels_last", "NDHWC": "channels_last",
@@ -68,13 +70,20 @@ def _spatial(name: str, key: str, value: Any, rank: int, first: int) -> tuple[in
     if len(sizes) == rank:
         return sizes
     if len(sizes) != rank + 2 or any(s != 1 for s in (*sizes[:first], *sizes[first + rank :])):
-        raise InvalidArgumentError(f"{name}: {key}={sizes} must be 1, {rank} or {rank + 2} numbers, 1 for batch and channels.")
+        raise InvalidArgumentError(
+            f"{name}: {key}={sizes} must be 1, {rank} or {rank + 2} numbers, 1 for batch and channels."
+        )
     return sizes[first : first + rank]
 
 
 def _convolution(rank: int) -> Any:
     def conv(
-        input: Any, filters: Any, strides: Any = 1, padding: Any = "VALID", data_format: Any = None, dilations: Any = None
+        input: Any,
+        filters: Any,
+        strides: Any = 1,
+        padding: Any = "VALID",
+        data_format: Any = None,
+        dilations: Any = None,
     ) -> Any:
         options = _windows(f"conv{rank}d", data_format, padding, rank, strides=strides, dilation_rate=dilations)
         return convolution.conv(input, filters, **options)
@@ -89,7 +98,9 @@ def _transposed(rank: int) -> Any:
         input: Any, filters: Any, output_shape: Any, strides: Any = 1, padding: str = "SAME", data_format: Any = None,
         dilations: Any = None,
     ) -> Any:  # fmt: skip
-        options = _windows(f"conv{rank}d_transpose", data_format, padding, rank, strides=strides, dilation_rate=dilations)
+        options = _windows(
+            f"conv{rank}d_transpose", data_format, padding, rank, strides=strides, dilation_rate=dilations
+        )
         wanted, first = ints(output_shape), 2 if options["data_format"] == "channels_first" else 1
         spatial = wanted[first : first + rank] if len(wanted) == rank + 2 else wanted
         x, kernel = as_tensor(input), as_tensor(filters)
@@ -101,7 +112,9 @@ def _transposed(rank: int) -> Any:
         )
         out = convolution.conv_transpose(x, kernel, output_padding=extra, **options)
         if out.shape[first : first + rank] != spatial:
-            raise ShapeError(f"conv{rank}d_transpose: output_shape {wanted} cannot be; the result has {tuple(out.shape)}.")
+            raise ShapeError(
+                f"conv{rank}d_transpose: output_shape {wanted} cannot be; the result has {tuple(out.shape)}."
+            )
         return out
 
     conv.__name__ = f"conv{rank}d_transpose"
@@ -137,13 +150,18 @@ def avg_pool(input: Any, ksize: Any, strides: Any, padding: Any, data_format: An
 
 
 @op
-def convolution_(input: Any, filters: Any, strides: Any = None, padding: Any = "VALID", data_format: Any = None, dilations: Any = None) -> Any:  # fmt: skip  # noqa: E501
+def convolution_(
+    input: Any, filters: Any, strides: Any = None, padding: Any = "VALID", data_format: Any = None,
+    dilations: Any = None,
+) -> Any:  # fmt: skip
     """Convolution over as many spatial axes as there are."""
     return (conv1d, conv2d, conv3d)[as_tensor(input).ndim - 3](input, filters, strides, padding, data_format, dilations)
 
 
 @op
-def depthwise_conv2d(input: Any, filter: Any, strides: Any, padding: Any, data_format: Any = None, dilations: Any = None) -> Any:  # fmt: skip  # noqa: E501
+def depthwise_conv2d(
+    input: Any, filter: Any, strides: Any, padding: Any, data_format: Any = None, dilations: Any = None
+) -> Any:
     """Each channel convolved with its own filters, which are (height, width, channels, multiplier)."""
     options = _windows("depthwise_conv2d", data_format, padding, 2, strides=strides, dilation_rate=dilations)
     return convolution.depthwise_conv(input, filter, **options)
@@ -168,7 +186,7 @@ def bias_add(value: Any, bias: Any, data_format: Any = None) -> Any:
     return value + bias.reshape((-1,) + (1,) * (value.ndim - 2))
 
 
-# -- statistics -----------------------------------------------------------------------------------------------------------------
+# -- statistics ------------------------------------------------------------------------------------------------------
 
 
 @op
@@ -213,7 +231,7 @@ def dropout(x: Any, rate: Any, noise_shape: Any = None, seed: Any = None) -> Any
     return draws.dropout(x, rate, noise_shape, key=random.key(seed))
 
 
-# -- picking ----------------------------------------------------------------------------------------------------------------------
+# -- picking ---------------------------------------------------------------------------------------------------------
 
 
 @op
@@ -226,7 +244,7 @@ def embedding_lookup(params: Any, ids: Any, max_norm: Any = None) -> Any:
     return rows * max_norm / maths.maximum(norm, max_norm)
 
 
-# -- cross-entropies --------------------------------------------------------------------------------------------------------------
+# -- cross-entropies -------------------------------------------------------------------------------------------------
 
 
 @op
@@ -261,8 +279,6 @@ def log_poisson_loss(targets: Any, log_input: Any, compute_full_loss: bool = Fal
     if compute_full_loss:
         raise InvalidArgumentError(explain("log_poisson_loss: compute_full_loss adds a constant and is not there."))
     return maths.exp(log_input) - as_tensor(targets) * log_input
-
-
 
 
 convolution_.__name__ = "convolution"

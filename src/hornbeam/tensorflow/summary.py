@@ -45,7 +45,11 @@ class SummaryWriter:
 
 
 def create_file_writer(
-    logdir: str, max_queue: int | None = None, flush_millis: int | None = None, filename_suffix: str | None = None, name: Any = None
+    logdir: str,
+    max_queue: int | None = None,
+    flush_millis: int | None = None,
+    filename_suffix: str | None = None,
+    name: Any = None,
 ) -> SummaryWriter:
     """A writer into a new event file in ``logdir``."""
     return SummaryWriter(str(logdir), filename_suffix or "")
@@ -83,7 +87,9 @@ def scalar(name: str, data: Any, step: Any = None, description: str | None = Non
     return _write(lambda array: events.scalar(name, float(array)), data, step)
 
 
-def histogram(name: str, data: Any, step: Any = None, buckets: int | None = None, description: str | None = None) -> bool:
+def histogram(
+    name: str, data: Any, step: Any = None, buckets: int | None = None, description: str | None = None
+) -> bool:
     """Write a histogram under ``name``; False if no writer is current."""
     return _write(lambda array: events.histogram(name, np.asarray(array), buckets or 30), data, step)
 

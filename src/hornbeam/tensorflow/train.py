@@ -14,9 +14,15 @@ from hornbeam.tensorflow.checkpoints import (
     checkpoint_exists,
     get_checkpoint_state,
     latest_checkpoint,
+    list_variables,
 )
 from hornbeam.tensorflow.names import absent
 from hornbeam.tensorflow.variables import Variable
+
+__all__ = [
+    "Checkpoint", "CheckpointManager", "checkpoint_exists", "get_checkpoint_state", "latest_checkpoint",
+    "list_variables",
+]  # fmt: skip
 
 
 class Checkpoint:
@@ -88,10 +94,12 @@ class CheckpointManager:
     """Saves checkpoints ``ckpt-1``, ``ckpt-2`` … in a folder and keeps the latest ``max_to_keep`` of them."""
 
     def __init__(
-        self, checkpoint: Checkpoint, directory: str, max_to_keep: int | None, checkpoint_name: str = "ckpt", **options: Any
+        self,
+        checkpoint: Checkpoint,
+        directory: str,
+        max_to_keep: int | None,
+        checkpoint_name: str = "ckpt",
     ) -> None:
-        if options:
-            raise TypeError(f"CheckpointManager: {', '.join(options)} is not among checkpoint, directory, max_to_keep, checkpoint_name.")
         self._checkpoint, self.directory, self._keep, self._name = checkpoint, directory, max_to_keep, checkpoint_name
         os.makedirs(directory, exist_ok=True)
 
@@ -105,7 +113,7 @@ class CheckpointManager:
     def latest_checkpoint(self) -> str | None:
         return latest_checkpoint(self.directory)
 
-    def save(self, checkpoint_number: Any = None, **options: Any) -> str:
+    def save(self, checkpoint_number: Any = None) -> str:
         """Save the next checkpoint, remove the oldest if there are too many; returns its prefix."""
         prefix = os.path.join(self.directory, self._name)
         if checkpoint_number is None:

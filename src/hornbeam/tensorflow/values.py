@@ -30,7 +30,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Tensor(abc.ABC):
+class Tensor(abc.ABC):  # noqa: B024  (others register)
     """A tensor, eager, symbolic or of a graph: for ``isinstance`` and annotations. Made by operations only."""
 
 
@@ -38,7 +38,7 @@ Tensor.register(tensors.Tensor)
 Tensor.register(GraphTensor)
 
 
-class TypeSpec(abc.ABC):
+class TypeSpec(abc.ABC):  # noqa: B024  (others register)
     """The type of a value: for ``isinstance``."""
 
 
@@ -80,7 +80,9 @@ def _zeros(x: Any) -> Any:
     return as_tensor(x) * 0
 
 
-def numpy_function(func: Callable[..., Any], inp: Sequence[Any], Tout: Any, stateful: bool = True, name: Any = None) -> Any:
+def numpy_function(
+    func: Callable[..., Any], inp: Sequence[Any], Tout: Any, stateful: bool = True, name: Any = None
+) -> Any:
     """Call a Python function of arrays, now or, while tracing, whenever the program runs.
 
     ``Tout`` gives the dtype of each result; while tracing it must be a ``tf.TensorSpec``, as shapes must be known.
@@ -96,14 +98,14 @@ def numpy_function(func: Callable[..., Any], inp: Sequence[Any], Tout: Any, stat
     elif all(isinstance(t, TensorSpec) for t in wanted):
         outs = list(control.callback(lambda *xs: [func(*xs)] if single else func(*xs), values, wanted))
     else:
-        raise InvalidArgumentError(
-            explain("numpy_function: the shapes of its results are not known.",
-                    fix="Tout=tf.TensorSpec(shape, dtype)")  # fmt: skip
-        )
+        unknown = "numpy_function: the shapes of its results are not known."
+        raise InvalidArgumentError(explain(unknown, fix="Tout=tf.TensorSpec(shape, dtype)"))
     return outs[0] if single else outs
 
 
-def print(*inputs: Any, output_stream: Any = None, summarize: int = 3, sep: str = " ", end: str = "\n", name: Any = None) -> Any:
+def print(
+    *inputs: Any, output_stream: Any = None, summarize: int = 3, sep: str = " ", end: str = "\n", name: Any = None
+) -> Any:
     """Print tensors: now, or, while tracing, in every run. In a graph it returns the operation that prints.
 
     Args:

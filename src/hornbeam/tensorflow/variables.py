@@ -55,7 +55,9 @@ class Variable(base.Variable):
         self.constraint = constraint
         super().__init__(initial_value, dtype=dtype, trainable=trainable is not False, name=name)
         if shape is not None and not _fits(shape, self.spec.shape):
-            raise ShapeError(f"variable {name!r} is to have shape {tuple(shape)}, its value has {tuple(self.spec.shape)}.")
+            raise ShapeError(
+                f"variable {name!r} is to have shape {tuple(shape)}, its value has {tuple(self.spec.shape)}."
+            )
         if graph is not None:
             for key in collections or ():
                 graph.collections.setdefault(key, []).append(self)
@@ -102,11 +104,15 @@ class Variable(base.Variable):
         """Give it a new value; returns the value. Raises ShapeError if the shape differs."""
         return super().assign(value)
 
-    def assign_add(self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Any:
+    def assign_add(
+        self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
+    ) -> Any:
         """Add ``delta``; returns the sum."""
         return super().assign_add(delta)
 
-    def assign_sub(self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Any:
+    def assign_sub(
+        self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
+    ) -> Any:
         """Subtract ``delta``; returns the difference."""
         return super().assign_sub(delta)
 

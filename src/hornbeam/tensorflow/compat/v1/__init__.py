@@ -13,7 +13,6 @@ Names that TensorFlow 2 has too are those of ``hornbeam.tensorflow``.
 """
 
 import hornbeam.tensorflow as _tf
-from hornbeam.tensorflow import arrays as _arrays
 from hornbeam.tensorflow.compat.v1 import app, layers, logging, losses, nn, random, summary, train
 from hornbeam.tensorflow.compat.v1.app import flags
 from hornbeam.tensorflow.compat.v1.graphs import *

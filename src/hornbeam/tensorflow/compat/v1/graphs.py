@@ -9,48 +9,24 @@ from hornbeam.errors import SessionError, explain
 from hornbeam.ir.bind import current
 from hornbeam.runtime import graph as graphs
 from hornbeam.runtime.eager import EAGER
-from hornbeam.runtime.graph import Graph, GraphTensor, recording
+from hornbeam.runtime.graph import GraphTensor, recording
 from hornbeam.tensorflow.arrays import group, identity
-
-
-class GraphKeys:
-    """Names of a graph's collections."""
-
-    GLOBAL_VARIABLES = "variables"
-    VARIABLES = "variables"
-    TRAINABLE_VARIABLES = "trainable_variables"
-    LOCAL_VARIABLES = "local_variables"
-    MODEL_VARIABLES = "model_variables"
-    MOVING_AVERAGE_VARIABLES = "moving_average_variables"
-    METRIC_VARIABLES = "metric_variables"
-    UPDATE_OPS = "update_ops"
-    LOSSES = "losses"
-    REGULARIZATION_LOSSES = "regularization_losses"
-    SUMMARIES = "summaries"
-    ACTIVATIONS = "activations"
-    WEIGHTS = "weights"
-    BIASES = "biases"
-    GLOBAL_STEP = "global_step"
-    TRAIN_OP = "train_op"
-    INIT_OP = "init_op"
-
-
-_NOT_GLOBAL = (GraphKeys.LOCAL_VARIABLES, GraphKeys.METRIC_VARIABLES)
+from hornbeam.tensorflow.graphs import Graph, GraphKeys
 
 
 def get_default_graph() -> Graph:
     """The graph that records here: the innermost entered, else the process's own."""
-    return graphs.default_graph()
+    return graphs.default_graph(Graph)  # type: ignore[return-value]
 
 
 def reset_default_graph() -> None:
     """Forget the process's own graph. Raises SessionError inside a graph's ``with`` block."""
-    graphs.reset_default_graph()
+    graphs.reset_default_graph(Graph)
 
 
 def disable_eager_execution() -> None:
     """From here on operations are recorded in the default graph."""
-    graphs.disable_eager_execution()
+    graphs.disable_eager_execution(Graph)
 
 
 disable_v2_behavior = disable_eager_execution
@@ -76,7 +52,7 @@ def disable_resource_variables() -> None:
 enable_resource_variables = disable_resource_variables
 
 
-def in_graph(what: str) -> Graph:
+def in_graph(what: str) -> graphs.Graph:
     """The graph that records here. Raises SessionError in eager mode, saying how to come into a graph."""
     graph = recording()
     if graph is None:
@@ -84,7 +60,8 @@ def in_graph(what: str) -> Graph:
         raise SessionError(
             explain(
                 f"{what} is not compatible with eager execution.",
-                why="It belongs to a graph" + (", and a function is being traced here." if traced else "; operations here run at once."),
+                why="It belongs to a graph"
+                + (", and a function is being traced here." if traced else "; operations here run at once."),
                 fix="tf.compat.v1.disable_eager_execution() at the top, or   with tf.Graph().as_default():",
             )
         )
@@ -110,35 +87,27 @@ def placeholder_with_default(input: Any, shape: Any, name: str | None = None) ->
     return out
 
 
-# -- collections ----------------------------------------------------------------------------------------------------------------
+# -- collections -----------------------------------------------------------------------------------------------------
 
 
 def add_to_collection(name: str, value: Any) -> None:
     """Add ``value`` to a collection of the default graph."""
-    get_default_graph().collections.setdefault(name, []).append(value)
+    get_default_graph().add_to_collection(name, value)
 
 
 def add_to_collections(names: str | Sequence[str], value: Any) -> None:
     """Add ``value`` to several collections of the default graph."""
-    for name in (names,) if isinstance(names, str) else tuple(names):
-        add_to_collection(name, value)
+    get_default_graph().add_to_collections(names, value)
 
 
 def get_collection_ref(key: str) -> list[Any]:
     """The list of what was added to a collection, itself."""
-    return get_default_graph().collections.setdefault(key, [])
+    return get_default_graph().get_collection_ref(key)
 
 
 def get_collection(key: str, scope: str | None = None) -> list[Any]:
     """What is in a collection of the default graph, those only whose name starts with ``scope``."""
-    graph = get_default_graph()
-    added = list(graph.collections.get(key, ()))
-    if key in (GraphKeys.GLOBAL_VARIABLES, GraphKeys.TRAINABLE_VARIABLES):
-        elsewhere = {id(v) for k in _NOT_GLOBAL for v in graph.collections.get(k, ())}
-        own = [v for v in graph.variables if id(v) not in elsewhere]
-        own = [v for v in own if v.trainable] if key == GraphKeys.TRAINABLE_VARIABLES else own
-        added = list({id(v): v for v in [*own, *added]}.values())
-    return added if scope is None else [x for x in added if getattr(x, "name", "").startswith(scope)]
+    return get_default_graph().get_collection(key, scope)
 
 
 def _variables(key: str) -> Any:
@@ -153,7 +122,7 @@ model_variables = _variables(GraphKeys.MODEL_VARIABLES)
 moving_average_variables = _variables(GraphKeys.MOVING_AVERAGE_VARIABLES)
 
 
-# -- first values ---------------------------------------------------------------------------------------------------------------
+# -- first values ----------------------------------------------------------------------------------------------------
 
 
 def variables_initializer(var_list: Sequence[Any], name: str = "init") -> Any:
@@ -179,7 +148,9 @@ def local_variables_initializer() -> Any:
     return graph.group([v.initializer for v in local_variables()], "init_local")
 
 
-def assign(ref: Any, value: Any, validate_shape: bool = True, use_locking: bool = False, name: str | None = None) -> Any:
+def assign(
+    ref: Any, value: Any, validate_shape: bool = True, use_locking: bool = False, name: str | None = None
+) -> Any:
     """Give a variable a new value when this runs."""
     return ref.assign(value)
 

@@ -29,7 +29,9 @@ def _size(name: str, x: Any, axis: int) -> int:
     """The size of an axis, which must be known. Raises ShapeError if it is not."""
     n = x.shape[axis]
     if n is None:
-        raise ShapeError(explain(f"{name}: the last dimension of the inputs should be defined, their shape is {x.shape}."))
+        raise ShapeError(
+            explain(f"{name}: the last dimension of the inputs should be defined, their shape is {x.shape}.")
+        )
     return int(n)
 
 
@@ -43,8 +45,8 @@ def _finish(outputs: Any, activation: Any, activity_regularizer: Any) -> Any:
 def dense(
     inputs: Any, units: int, activation: Any = None, use_bias: bool = True, kernel_initializer: Any = None,
     bias_initializer: Any = zeros_initializer, kernel_regularizer: Any = None, bias_regularizer: Any = None,
-    activity_regularizer: Any = None, kernel_constraint: Any = None, bias_constraint: Any = None, trainable: bool = True,
-    name: str | None = None, reuse: Any = None,
+    activity_regularizer: Any = None, kernel_constraint: Any = None, bias_constraint: Any = None,
+    trainable: bool = True, name: str | None = None, reuse: Any = None,
 ) -> Any:  # fmt: skip
     """activation(inputs @ kernel + bias), over the last axis."""
     x = convert_to_tensor(inputs)
@@ -100,23 +102,25 @@ def conv2d_transpose(
     inputs: Any, filters: int, kernel_size: Any, strides: Any = 1, padding: str = "valid",
     data_format: str = "channels_last", activation: Any = None, use_bias: bool = True, kernel_initializer: Any = None,
     bias_initializer: Any = zeros_initializer, kernel_regularizer: Any = None, bias_regularizer: Any = None,
-    activity_regularizer: Any = None, kernel_constraint: Any = None, bias_constraint: Any = None, trainable: bool = True,
-    name: str | None = None, reuse: Any = None,
+    activity_regularizer: Any = None, kernel_constraint: Any = None, bias_constraint: Any = None,
+    trainable: bool = True, name: str | None = None, reuse: Any = None,
 ) -> Any:  # fmt: skip
     """activation(transposed convolution of inputs + bias)."""
     x, form = convert_to_tensor(inputs), _format(data_format, 2)
     with _layer(name, "conv2d_transpose", reuse):
         first = data_format == "channels_first"
         window, steps = _many(kernel_size, 2), _many(strides, 2)
-        kernel = get_variable("kernel", (*window, filters, _size("conv2d_transpose", x, 1 if first else -1)), x.dtype,
-                              kernel_initializer, kernel_regularizer, trainable, constraint=kernel_constraint)  # fmt: skip
-        sizes = shape_of(x)[2:4] if first else shape_of(x)[1:3]
-        spatial = [sizes[i] * s + (max(k - s, 0) if padding.lower() == "valid" else 0)
+        sizes = (*window, filters, _size("conv2d_transpose", x, 1 if first else -1))
+        kernel = get_variable("kernel", sizes, x.dtype, kernel_initializer, kernel_regularizer, trainable,
+                              constraint=kernel_constraint)  # fmt: skip
+        before = shape_of(x)[2:4] if first else shape_of(x)[1:3]
+        spatial = [before[i] * s + (max(k - s, 0) if padding.lower() == "valid" else 0)
                    for i, (k, s) in enumerate(zip(window, steps))]  # fmt: skip
         out = nn.conv2d_transpose(x, kernel, spatial, steps, padding, form)
         if use_bias:
-            out = nn.bias_add(out, get_variable("bias", (filters,), x.dtype, bias_initializer, bias_regularizer, trainable,
-                                                constraint=bias_constraint), form)  # fmt: skip
+            bias = get_variable("bias", (filters,), x.dtype, bias_initializer, bias_regularizer, trainable,
+                                constraint=bias_constraint)  # fmt: skip
+            out = nn.bias_add(out, bias, form)
         return _finish(out, activation, activity_regularizer)
 
 
@@ -124,9 +128,16 @@ def _pooling(kind: str, rank: int) -> Any:
     pool = getattr(nn, f"{kind}_pool{rank}d")
 
     def fn(
-        inputs: Any, pool_size: Any, strides: Any, padding: str = "valid", data_format: str = "channels_last", name: Any = None
+        inputs: Any,
+        pool_size: Any,
+        strides: Any,
+        padding: str = "valid",
+        data_format: str = "channels_last",
+        name: Any = None,
     ) -> Any:
-        return pool(inputs, _many(pool_size, rank), _many(strides, rank), padding, _format(data_format, rank), name=name)
+        return pool(
+            inputs, _many(pool_size, rank), _many(strides, rank), padding, _format(data_format, rank), name=name
+        )
 
     fn.__doc__ = pool.__doc__
     return fn
@@ -154,7 +165,12 @@ def _switched(training: Any, yes: Any, no: Any) -> Any:
 
 
 def dropout(
-    inputs: Any, rate: Any = 0.5, noise_shape: Any = None, seed: Any = None, training: Any = False, name: str | None = None
+    inputs: Any,
+    rate: Any = 0.5,
+    noise_shape: Any = None,
+    seed: Any = None,
+    training: Any = False,
+    name: str | None = None,
 ) -> Any:
     """In training elements are set to 0 with probability ``rate``, the others made larger by 1 / (1 - rate)."""
     x = convert_to_tensor(inputs)
@@ -202,7 +218,9 @@ def batch_normalization(
 def _normalized(x: Any, mean: Any, variance: Any, beta: Any, gamma: Any, axis: int, epsilon: float) -> Any:
     dims = [1] * x.ndim
     dims[axis] = -1
-    mean, variance, beta, gamma = (None if v is None else arrays.reshape(v, dims) for v in (mean, variance, beta, gamma))
+    mean, variance, beta, gamma = (
+        None if v is None else arrays.reshape(v, dims) for v in (mean, variance, beta, gamma)
+    )
     return nn.batch_normalization(x, mean, variance, beta, gamma, epsilon)
 
 

@@ -24,7 +24,6 @@ class Reduction(enum.Enum):
     SUM = "weighted_sum"
     MEAN = "weighted_mean"
     SUM_OVER_BATCH_SIZE = "weighted_sum_over_batch_size"
-    SUM_OVER_NONZERO_WEIGHTS = "weighted_sum_by_nonzero_weights"
     SUM_BY_NONZERO_WEIGHTS = "weighted_sum_by_nonzero_weights"
 
 

@@ -44,7 +44,9 @@ def conv2d_transpose(
     """The transpose of ``conv2d`` as a linear map; the filter is (height, width, features, channels)."""
     x = _one("conv2d_transpose", value=value, input=input)
     kernel = _one("conv2d_transpose", filter=filter, filters=filters)
-    return nn.conv2d_transpose(x, kernel, output_shape, 1 if strides is None else strides, padding, data_format, dilations, name=name)
+    return nn.conv2d_transpose(
+        x, kernel, output_shape, 1 if strides is None else strides, padding, data_format, dilations, name=name
+    )
 
 
 def _pool(pool: Any) -> Any:
@@ -72,7 +74,9 @@ def log_softmax(logits: Any, axis: Any = None, name: Any = None, dim: Any = None
     return nn.log_softmax(logits, axis if axis is not None else -1 if dim is None else dim, name=name)
 
 
-def softmax_cross_entropy_with_logits_v2(labels: Any, logits: Any, axis: Any = None, name: Any = None, dim: Any = None) -> Any:
+def softmax_cross_entropy_with_logits_v2(
+    labels: Any, logits: Any, axis: Any = None, name: Any = None, dim: Any = None
+) -> Any:
     """-sum(labels * log(softmax(logits))) along ``axis``."""
     axis = axis if axis is not None else -1 if dim is None else dim
     return nn.softmax_cross_entropy_with_logits(labels, logits, axis, name=name)
@@ -94,7 +98,9 @@ def sparse_softmax_cross_entropy_with_logits(
     return nn.sparse_softmax_cross_entropy_with_logits(labels, logits, name=name)
 
 
-def sigmoid_cross_entropy_with_logits(_sentinel: Any = None, labels: Any = None, logits: Any = None, name: Any = None) -> Any:
+def sigmoid_cross_entropy_with_logits(
+    _sentinel: Any = None, labels: Any = None, logits: Any = None, name: Any = None
+) -> Any:
     """The cross-entropy of independent classes. Labels and logits are named."""
     _named("sigmoid_cross_entropy_with_logits", _sentinel)
     return nn.sigmoid_cross_entropy_with_logits(labels, logits, name=name)

@@ -4,38 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from hornbeam.tensorflow import arrays, debugging, image, math, random
+from hornbeam.tensorflow import arrays, debugging, image, linalg, math, random
 from hornbeam.tensorflow.compat.v1.graphs import get_default_graph
-from hornbeam.tensorflow.linalg import diag, diag_part, inv, solve
 
-# -- other names for the same -----------------------------------------------------------------------------------------------
+# -- other names for the same ------------------------------------------------------------------------------------------
 
-log, mod, sub, mul, neg = math.log, math.floormod, math.subtract, math.multiply, math.negative
-div, floordiv, floor_div, realdiv, truncatediv = math.divide, math.floordiv, math.floordiv, math.truediv, math.floordiv
-div_no_nan, log1p, expm1, rsqrt, reciprocal, erf, lgamma = (
-    math.divide_no_nan, math.log1p, math.expm1, math.rsqrt, math.reciprocal, math.erf, math.lgamma,
-)  # fmt: skip
-is_nan, is_inf, is_finite, ceil, rint, conj, real, imag = (
-    math.is_nan, math.is_inf, math.is_finite, math.ceil, math.rint, math.conj, math.real, math.imag,
-)  # fmt: skip
-logical_xor, segment_sum, segment_max, unsorted_segment_sum, cumprod = (
-    math.logical_xor, math.segment_sum, math.segment_max, math.unsorted_segment_sum, math.cumprod,
-)  # fmt: skip
-global_norm, confusion_matrix, bincount, accumulate_n = math.global_norm, math.confusion_matrix, math.bincount, math.add_n
-random_normal, truncated_normal, random_shuffle, random_gamma = (
-    random.normal, random.truncated_normal, random.shuffle, random.gamma,
-)  # fmt: skip
-set_random_seed, random_uniform, multinomial = random.set_seed, random.uniform, random.categorical
-matrix_inverse, matrix_solve, matrix_diag, matrix_diag_part = inv, solve, diag, diag_part
-random_crop = image.random_crop
-check_numerics, assert_positive, assert_non_negative, assert_less_equal, assert_greater_equal = (
-    debugging.check_numerics, debugging.assert_positive, debugging.assert_non_negative, debugging.assert_less_equal,
-    debugging.assert_greater_equal,
-)  # fmt: skip
-batch_gather = arrays.gather
+RENAMED = {
+    "log": math.log, "log1p": math.log1p, "expm1": math.expm1, "rsqrt": math.rsqrt, "reciprocal": math.reciprocal,
+    "sub": math.subtract, "mul": math.multiply, "neg": math.negative, "mod": math.floormod, "floormod": math.floormod,
+    "floordiv": math.floordiv, "floor_div": math.floordiv, "realdiv": math.truediv, "div_no_nan": math.divide_no_nan,
+    "ceil": math.ceil, "rint": math.rint, "conj": math.conj, "real": math.real, "imag": math.imag, "erf": math.erf,
+    "lgamma": math.lgamma, "is_nan": math.is_nan, "is_inf": math.is_inf, "is_finite": math.is_finite,
+    "logical_xor": math.logical_xor, "cumprod": math.cumprod, "segment_sum": math.segment_sum,
+    "segment_max": math.segment_max, "segment_min": math.segment_min, "unsorted_segment_sum": math.unsorted_segment_sum,
+    "global_norm": math.global_norm, "confusion_matrix": math.confusion_matrix, "bincount": math.bincount,
+    "accumulate_n": math.add_n,
+    "random_normal": random.normal, "truncated_normal": random.truncated_normal, "random_uniform": random.uniform,
+    "random_shuffle": random.shuffle, "random_gamma": random.gamma, "multinomial": random.categorical,
+    "set_random_seed": random.set_seed, "random_crop": image.random_crop,
+    "cholesky": linalg.cholesky, "matrix_inverse": linalg.inv, "matrix_solve": linalg.solve,
+    "matrix_diag": linalg.diag, "diag": linalg.diag, "matrix_diag_part": linalg.diag_part,
+    "diag_part": linalg.diag_part,
+    "check_numerics": debugging.check_numerics, "assert_positive": debugging.assert_positive,
+    "assert_non_negative": debugging.assert_non_negative, "assert_less_equal": debugging.assert_less_equal,
+    "assert_greater_equal": debugging.assert_greater_equal,
+}  # fmt: skip
+globals().update(RENAMED)
 
 
-def div_(x: Any, y: Any, name: Any = None) -> Any:
+def div(x: Any, y: Any, name: Any = None) -> Any:
     """As Python 2 divided: whole numbers give a whole quotient."""
     x, y = arrays.convert_to_tensor(x), arrays.convert_to_tensor(y)
     return (math.floordiv if x.dtype.kind in "iu" and y.dtype.kind in "iu" else math.truediv)(x, y, name=name)
@@ -51,7 +48,7 @@ def _casts(dtype: str) -> Any:
 
 to_float, to_double, to_int32, to_int64 = map(_casts, ("float32", "float64", "int32", "int64"))
 
-# -- reductions with their old arguments --------------------------------------------------------------------------------------
+# -- reductions with their old arguments -----------------------------------------------------------------------------
 
 
 def _reduction(reduce: Any) -> Any:
@@ -104,5 +101,9 @@ def get_seed(op_seed: int | None) -> tuple[int | None, int | None]:
     return get_default_graph().seed, op_seed
 
 
-__all__ = [name for name in globals() if name[0] != "_" and name not in ("annotations", "Any", "arrays", "debugging", "image", "math", "random", "get_default_graph", "inv", "solve", "diag", "diag_part", "div_")]  # fmt: skip  # noqa: E501
-div = div_
+__all__ = [
+    *RENAMED, "div", "to_float", "to_double", "to_int32", "to_int64",
+    "reduce_sum", "reduce_mean", "reduce_prod", "reduce_max", "reduce_min", "reduce_all", "reduce_any",
+    "reduce_logsumexp",
+    "argmax", "argmin", "expand_dims", "squeeze", "reverse_v2", "get_seed",
+]  # fmt: skip

@@ -29,7 +29,8 @@ class Message:
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.FIELDS:
             raise AttributeError(
-                explain(f"{type(self).__name__} has no field {name!r} here. Fields: {', '.join(self.FIELDS)}."), name=name
+                explain(f"{type(self).__name__} has no field {name!r} here. Fields: {', '.join(self.FIELDS)}."),
+                name=name,
             )
         default, allowed = self.FIELDS[name]
         if not allowed(value) and value != default:
@@ -63,7 +64,8 @@ class OptimizerOptions(Message):
     L0, L1 = -1, 0
     DEFAULT, OFF, ON_1, ON_2 = 0, -1, 1, 2
     FIELDS = {
-        "opt_level": (0, NOT(-1)), "global_jit_level": (0, NOT(-1)), "do_common_subexpression_elimination": (True, NOT(False)),
+        "opt_level": (0, NOT(-1)), "global_jit_level": (0, NOT(-1)),
+        "do_common_subexpression_elimination": (True, NOT(False)),
         "do_constant_folding": (True, NOT(False)), "do_function_inlining": (True, NOT(False)),
     }  # fmt: skip
 
@@ -82,6 +84,9 @@ class ConfigProto(Message):
     ``allow_soft_placement`` allows. ``log_device_placement`` says so when the session is opened.
     """
 
+    intra_op_parallelism_threads: int
+    log_device_placement: bool
+
     FIELDS = {
         "intra_op_parallelism_threads": (0, lambda n: isinstance(n, int) and n >= 0),
         "inter_op_parallelism_threads": (0, ANY), "use_per_session_threads": (True, ANY),
@@ -95,4 +100,8 @@ class RunOptions(Message):
     """Options of one run."""
 
     NO_TRACE, SOFTWARE_TRACE, HARDWARE_TRACE, FULL_TRACE = range(4)
-    FIELDS = {"trace_level": (0, ONLY(0)), "timeout_in_ms": (0, ONLY(0)), "report_tensor_allocations_upon_oom": (False, ANY)}
+    FIELDS = {
+        "trace_level": (0, ONLY(0)),
+        "timeout_in_ms": (0, ONLY(0)),
+        "report_tensor_allocations_upon_oom": (False, ANY),
+    }

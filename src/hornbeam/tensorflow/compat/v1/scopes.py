@@ -83,8 +83,9 @@ def get_variable_scope() -> VariableScope:
 
 @contextlib.contextmanager
 def variable_scope(
-    name_or_scope: str | VariableScope | None, default_name: str | None = None, values: Any = None, initializer: Any = None,
-    regularizer: Any = None, caching_device: Any = None, partitioner: Any = None, custom_getter: Any = None,
+    name_or_scope: str | VariableScope | None, default_name: str | None = None, values: Any = None,
+    initializer: Any = None, regularizer: Any = None, caching_device: Any = None, partitioner: Any = None,
+    custom_getter: Any = None,
     reuse: Any = None, dtype: Any = None, use_resource: Any = None, constraint: Any = None,
     auxiliary_name_scope: bool = True,
 ) -> Iterator[VariableScope]:  # fmt: skip
@@ -109,7 +110,13 @@ def variable_scope(
     names = name_scope(inside) if inside else contextlib.nullcontext("")
     with names as entered:
         scope = VariableScope(
-            graph, whole, reuse, initializer or like.initializer, regularizer or like.regularizer, dtype or like.dtype, str(entered)
+            graph,
+            whole,
+            reuse,
+            initializer or like.initializer,
+            regularizer or like.regularizer,
+            dtype or like.dtype,
+            str(entered),
         )
         token = _scope.set(scope)
         try:
@@ -137,7 +144,7 @@ def get_variable(
         initializer: of an ``initializer(shape, dtype)``, or the first value itself; Glorot's uniform one by default.
         regularizer: its value of the variable goes into the collection REGULARIZATION_LOSSES.
     Raises:
-        ValueError: it exists and the scope does not reuse, does not exist and the scope does, or has another shape or dtype.
+        ValueError: it exists and the scope does not reuse, it does not and the scope does, or its shape or dtype differs.
     """
     scope, graph = get_variable_scope(), recording()
     store, whole = _store(graph), f"{scope.name}/{name}" if scope.name else name
@@ -145,8 +152,8 @@ def get_variable(
     if found is not None and scope.reuse is False:
         raise ValueError(
             explain(
-                f"Variable {whole} already exists, disallowed. Did you mean to set reuse=True or reuse=tf.AUTO_REUSE in "
-                f"VarScope? It was made at {found.line}."
+                f"Variable {whole} already exists, disallowed. Did you mean to set reuse=True or "
+                f"reuse=tf.AUTO_REUSE in VarScope? It was made at {found.line}."
             )
         )
     if found is None and scope.reuse is True:
@@ -158,10 +165,16 @@ def get_variable(
         )
     dims = None if shape is None else tuple([shape] if isinstance(shape, int) else shape)
     if found is not None:
-        if dims is not None and (len(dims) != len(found.shape) or any(d not in (None, n) for d, n in zip(dims, found.shape))):
-            raise ValueError(explain(f"Trying to share variable {whole}, but specified shape {dims} and found shape {found.shape}."))
+        if dims is not None and (
+            len(dims) != len(found.shape) or any(d not in (None, n) for d, n in zip(dims, found.shape))
+        ):
+            raise ValueError(
+                explain(f"Trying to share variable {whole}, but specified shape {dims} and found shape {found.shape}.")
+            )
         if dtype is not None and np.dtype(dtype) != found.dtype:
-            raise ValueError(explain(f"Trying to share variable {whole}, but specified dtype {dtype} and found {found.dtype.name}."))
+            raise ValueError(
+                explain(f"Trying to share variable {whole}, but specified dtype {dtype} and found {found.dtype.name}.")
+            )
         return found
     kind = dtypes.as_dtype(dtype or scope.dtype or "float32")
     initializer = initializer if initializer is not None else scope.initializer

@@ -17,8 +17,8 @@ from hornbeam.tensorflow.compat.v1.protos import ConfigProto, RunOptions
 class Session(sessions.Session):
     """Runs a graph; or, opened in eager mode, holds what is made and computed while it is the default session.
 
-    Where a graph is the default (inside ``with graph.as_default()``, or after ``disable_eager_execution()``) the session
-    runs that one. Opened in eager mode without a graph it leaves eager mode on:
+    Where a graph is the default (inside ``with graph.as_default()``, or after ``disable_eager_execution()``) the
+    session runs that one. Opened in eager mode without a graph it leaves eager mode on:
 
         sess = tf.compat.v1.Session()
         with sess.as_default():
@@ -34,9 +34,13 @@ class Session(sessions.Session):
     def __init__(self, target: str = "", graph: Graph | None = None, config: ConfigProto | None = None) -> None:
         if not isinstance(target, (str, bytes)):
             hint = "config=" if isinstance(target, ConfigProto) else "graph=" if isinstance(target, Graph) else ""
-            raise TypeError(f"target must be a string, got {type(target).__name__}." + f" Did you mean {hint}?" * bool(hint))
+            raise TypeError(
+                f"target must be a string, got {type(target).__name__}." + f" Did you mean {hint}?" * bool(hint)
+            )
         if target:
-            raise ValueError(f"Session(target={target!r}): sessions of other processes are not there. Fix: tf.compat.v1.Session()")
+            raise ValueError(
+                f"Session(target={target!r}): sessions of other processes are not there. Fix: tf.compat.v1.Session()"
+            )
         if graph is not None and not isinstance(graph, Graph):
             raise TypeError(f"graph must be a tf.Graph, got {type(graph).__name__}.")
         if config is not None and not isinstance(config, ConfigProto):
@@ -47,7 +51,9 @@ class Session(sessions.Session):
         if config.log_device_placement:
             print(f"Device mapping: all operations of {self!r}: /device:CPU:0", file=sys.stderr)
 
-    def run(self, fetches: Any, feed_dict: Any = None, options: RunOptions | None = None, run_metadata: Any = None) -> Any:
+    def run(
+        self, fetches: Any, feed_dict: Any = None, options: RunOptions | None = None, run_metadata: Any = None
+    ) -> Any:
         """Values of ``fetches``, in their structure; see ``hornbeam.runtime.graph.run``.
 
         Raises:
@@ -98,7 +104,9 @@ def _check(fetches: Any) -> None:
         for part in fetches.values():
             _check(part)
     elif not (isinstance(fetches, (str, GraphTensor, Call, Tensor)) or variable_of(fetches) is not None):
-        raise FetchTypeError(explain(f"{fetches!r:.60} of type {type(fetches).__name__} must be a string or Tensor to be fetched."))
+        raise FetchTypeError(
+            explain(f"{fetches!r:.60} of type {type(fetches).__name__} must be a string or Tensor to be fetched.")
+        )
 
 
 class FetchTypeError(FetchError, TypeError):
@@ -107,7 +115,7 @@ class FetchTypeError(FetchError, TypeError):
 
 def _feeds(feed_dict: Any) -> dict[Any, Any]:
     """Feeds with nested keys taken apart."""
-    out = {}
+    out: dict[Any, Any] = {}
     for key, value in feed_dict.items():
         if isinstance(key, tuple):
             out.update(zip(tree.leaves(key), tree.leaves(value), strict=True))

@@ -54,7 +54,9 @@ def _summary(kind: str, name: str, tensor: Any, make: Any, collections: Any) -> 
     tag = graph.unique_name(name)
 
     def fn(x: Any) -> Any:
-        return control.callback(lambda array: (_packed(make(tag, np.asarray(array))),), [as_tensor(x)], [TensorSpec((SIZE,), "uint8")])[0]
+        return control.callback(
+            lambda array: (_packed(make(tag, np.asarray(array))),), [as_tensor(x)], [TensorSpec((SIZE,), "uint8")]
+        )[0]
 
     out = graph.record(fn, (tensor,), {}, f"{name}/summary")
     add_to_collections(collections or [GraphKeys.SUMMARIES], out)

@@ -19,12 +19,30 @@ from hornbeam.runtime.tensor import as_array, concrete
 from hornbeam.runtime.variable import variable_of
 from hornbeam.tensorflow import checkpoints
 from hornbeam.tensorflow.arrays import convert_to_tensor, group, where, zeros_like
+from hornbeam.tensorflow.checkpoints import (
+    CheckpointState,
+    checkpoint_exists,
+    get_checkpoint_state,
+    latest_checkpoint,
+    list_variables,
+)
 from hornbeam.tensorflow.compat.v1.graphs import GraphKeys, add_to_collection, get_collection
 from hornbeam.tensorflow.names import absent
 from hornbeam.tensorflow.scopes import control_dependencies, name_scope
+from hornbeam.tensorflow.train import Checkpoint, CheckpointManager
 from hornbeam.tensorflow.variables import Variable
 
-# -- steps ---------------------------------------------------------------------------------------------------------------------
+__all__ = [
+    "Checkpoint", "CheckpointManager", "CheckpointState", "Coordinator", "ExponentialMovingAverage", "Saver",
+    "Optimizer", "GradientDescentOptimizer", "MomentumOptimizer", "AdagradOptimizer", "RMSPropOptimizer",
+    "AdamOptimizer",
+    "checkpoint_exists", "get_checkpoint_state", "latest_checkpoint", "list_variables",
+    "create_global_step", "get_global_step", "get_or_create_global_step", "global_step",
+    "exponential_decay", "polynomial_decay", "inverse_time_decay", "cosine_decay", "piecewise_constant",
+    "piecewise_constant_decay",
+]  # fmt: skip
+
+# -- steps -----------------------------------------------------------------------------------------------------------
 
 
 def create_global_step(graph: Any = None) -> Variable:
@@ -54,7 +72,7 @@ def global_step(sess: Any, global_step_tensor: Any) -> int:
     return int(sess.run(global_step_tensor))
 
 
-# -- learning rates ----------------------------------------------------------------------------------------------------------------
+# -- learning rates --------------------------------------------------------------------------------------------------
 
 
 def _steps(global_step: Any) -> Any:
@@ -106,7 +124,7 @@ def piecewise_constant(x: Any, boundaries: Sequence[Any], values: Sequence[Any],
 
 piecewise_constant_decay = piecewise_constant
 
-# -- optimizers ------------------------------------------------------------------------------------------------------------------
+# -- optimizers ------------------------------------------------------------------------------------------------------
 
 
 class Optimizer:
@@ -136,7 +154,7 @@ class Optimizer:
         if all(g is None for g, _ in pairs):
             raise GradientError(
                 explain(
-                    f"No gradients provided for any variable: the loss does not depend on {[v.name for _, v in pairs]}.",
+                    f"No gradients provided for any variable; the loss depends on none of {[v.name for _, v in pairs]}.",
                     why="A cast to integers, argmax, a comparison or stop_gradient lets no gradient through.",
                 )
             )
@@ -156,7 +174,9 @@ class Optimizer:
                 return list(zip(graph.gradients(loss, variables, grad_loss), variables, strict=True))
         if not callable(loss):
             raise GradientError(
-                explain("eagerly the loss must be a function of no arguments.", fix="opt.minimize(lambda: loss_of(x, y))")
+                explain(
+                    "eagerly the loss must be a function of no arguments.", fix="opt.minimize(lambda: loss_of(x, y))"
+                )
             )
         with GradientTape() as tape:
             value = loss()
@@ -255,7 +275,12 @@ class MomentumOptimizer(Optimizer):
     SLOTS = ("momentum",)
 
     def __init__(
-        self, learning_rate: Any, momentum: Any, use_locking: bool = False, name: str = "Momentum", use_nesterov: bool = False
+        self,
+        learning_rate: Any,
+        momentum: Any,
+        use_locking: bool = False,
+        name: str = "Momentum",
+        use_nesterov: bool = False,
     ) -> None:
         super().__init__(use_locking, name)
         self._rate, self._momentum, self._nesterov = learning_rate, momentum, use_nesterov
@@ -273,7 +298,11 @@ class AdagradOptimizer(Optimizer):
     SLOTS = ("accumulator",)
 
     def __init__(
-        self, learning_rate: Any, initial_accumulator_value: float = 0.1, use_locking: bool = False, name: str = "Adagrad"
+        self,
+        learning_rate: Any,
+        initial_accumulator_value: float = 0.1,
+        use_locking: bool = False,
+        name: str = "Adagrad",
     ) -> None:
         super().__init__(use_locking, name)
         self._rate, self._start = learning_rate, initial_accumulator_value
@@ -292,15 +321,22 @@ class RMSPropOptimizer(Optimizer):
     ``centered`` subtracts the square of the mean gradient from r.
     """
 
-    SLOTS = ("rms", "momentum")
+    SLOTS: tuple[str, ...] = ("rms", "momentum")
 
     def __init__(
-        self, learning_rate: Any, decay: Any = 0.9, momentum: Any = 0.0, epsilon: Any = 1e-10, use_locking: bool = False,
-        centered: bool = False, name: str = "RMSProp",
+        self, learning_rate: Any, decay: Any = 0.9, momentum: Any = 0.0, epsilon: Any = 1e-10,
+        use_locking: bool = False, centered: bool = False, name: str = "RMSProp",
     ) -> None:  # fmt: skip
-        self.SLOTS = ("rms", "mg", "momentum") if centered else ("rms", "momentum")
+        if centered:
+            self.SLOTS = ("rms", "mg", "momentum")
         super().__init__(use_locking, name)
-        self._rate, self._decay, self._momentum, self._epsilon, self._centered = learning_rate, decay, momentum, epsilon, centered
+        self._rate, self._decay, self._momentum, self._epsilon, self._centered = (
+            learning_rate,
+            decay,
+            momentum,
+            epsilon,
+            centered,
+        )
 
     def _first(self, slot: str, variable: Any) -> Any:
         return np.full(variable.shape, 1.0 if slot == "rms" else 0.0, variable.dtype)
@@ -404,7 +440,7 @@ class ExponentialMovingAverage:
         return {self.average_name(v) if id(v) in trained else v.name.partition(":")[0]: v for v in found}
 
 
-# -- saving ------------------------------------------------------------------------------------------------------------------------
+# -- saving ----------------------------------------------------------------------------------------------------------
 
 
 class Saver:
@@ -465,13 +501,15 @@ class Saver:
             NotFoundError: it lacks a variable. InvalidArgumentError: it has another shape or dtype.
         """
         if save_path is None:
-            raise ValueError("Can't load save_path when it is None. Was latest_checkpoint() given a folder without checkpoints?")
+            raise ValueError(
+                "Can't load save_path when it is None. Was latest_checkpoint() given a folder without checkpoints?"
+            )
         found = checkpoints.match(checkpoints.read(save_path), self._variables, save_path)
         for name, variable in self._variables.items():
             sess.write(variable, concrete(as_array(found[name])))
 
 
-# -- threads ------------------------------------------------------------------------------------------------------------------------
+# -- threads ---------------------------------------------------------------------------------------------------------
 
 
 class Coordinator:
