@@ -487,7 +487,8 @@ def power(x: Lanes, y: Lanes) -> Lanes:
     """exp(y log|x|), for float64 with the logarithm in two parts; the special cases are C's."""
     a = abs(x)
     if x.dtype == dtypes.float32:
-        wide = _log_ends(a, _log(*_log_parts(a.cast(dtypes.float64))))
+        wide = a.cast(dtypes.float64)
+        wide = _log_ends(wide, _log(*_log_parts(wide)))
         size = _exp(y.cast(dtypes.float64) * wide).cast(dtypes.float32)
     else:
         high, low = _log2_sum(a)
