@@ -13,6 +13,25 @@ from hornbeam.errors import ShapeError
 
 Shape = tuple[int, ...]
 
+class PartialShape(tuple[int | None, ...]):
+    """A shape in which None stands for a dimension not known before the run."""
+
+    def as_list(self) -> list[int | None]:
+        return list(self)
+
+    @property
+    def rank(self) -> int:
+        return len(self)
+
+    ndims = rank
+
+    def is_fully_defined(self) -> bool:
+        return None not in self
+
+    def __repr__(self) -> str:
+        return f"({', '.join('?' if d is None else str(d) for d in self)}{',' if len(self) == 1 else ''})"
+
+
 MAX_ELEMENTS = 2**48  # a product of dimensions beyond this is a mistake, not a tensor
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from hornbeam.base import dtypes, tree
+from hornbeam.base.spec import PartialShape as Shape
 from hornbeam.base.spec import Spec
 from hornbeam.errors import (
     SessionError,
@@ -39,25 +40,6 @@ from hornbeam.runtime.trace import Trace
 
 SIZES = (840, 1260)
 """What an unknown dimension stands for while shapes are found: divisible by what reshapes usually divide by."""
-
-
-class Shape(tuple[int | None, ...]):
-    """A shape in which None stands for a dimension not known before the run."""
-
-    def as_list(self) -> list[int | None]:
-        return list(self)
-
-    @property
-    def rank(self) -> int:
-        return len(self)
-
-    ndims = rank
-
-    def is_fully_defined(self) -> bool:
-        return None not in self
-
-    def __repr__(self) -> str:
-        return f"({', '.join('?' if d is None else str(d) for d in self)}{',' if len(self) == 1 else ''})"
 
 
 class _AllTape(GradientTape):

@@ -10,7 +10,7 @@ import numpy as np
 
 from hornbeam.base import dtypes
 from hornbeam.base.dtypes import DType
-from hornbeam.base.spec import Shape, Spec
+from hornbeam.base.spec import PartialShape, Shape, Spec
 from hornbeam.errors import DTypeError, ShapeError, TracingError, explain
 from hornbeam.ir.bind import constant
 from hornbeam.ir.node import Node, make, topological
@@ -37,6 +37,10 @@ class Tensor(Operators):
     @property
     def spec(self) -> Spec:
         return Spec(self.shape, self.dtype)
+
+    def get_shape(self) -> PartialShape:
+        """The shape, as graph tensors have it."""
+        return PartialShape(self.shape)
 
     @property
     def is_symbolic(self) -> bool:
