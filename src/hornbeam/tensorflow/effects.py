@@ -1,8 +1,4 @@
-"""Calls of Python for what they do: printing, assertions.
-
-What nobody reads is dropped from a program, so an effect reads and updates a small state, ``TOKEN``; that also keeps
-several effects in the order in which they were written.
-"""
+"""Calls of Python for what they do: printing, assertions, summaries."""
 
 from __future__ import annotations
 
@@ -11,30 +7,27 @@ from typing import Any
 
 import numpy as np
 
-from hornbeam.base.spec import Spec
 from hornbeam.ops import control
 from hornbeam.ops.transforms import stop_gradient
 from hornbeam.runtime.function import TensorSpec
 from hornbeam.runtime.tensor import as_tensor
-from hornbeam.runtime.variable import Variable
 from hornbeam.tensorflow.scopes import executing_eagerly
 
-_SPEC = Spec((), np.dtype("int32"))
-TOKEN = Variable(
-    spec=_SPEC, home=None, initializer=lambda session: np.zeros((), np.int32), trainable=False, name="effects"
-)
+_DONE = (np.zeros((), np.int32),)
 
 
 def effect(function: Callable[..., None], inputs: Sequence[Any]) -> Any:
-    """Call ``function`` with the values of ``inputs``: now, or, while tracing, in every run of the program."""
+    """Call ``function`` with the values of ``inputs``: now, or, while tracing, in every run of the program.
+
+    Effects are kept in their order. Returns None, or a tensor that is there once it has happened.
+    """
     values = [stop_gradient(as_tensor(x)) for x in inputs]
     if executing_eagerly():
         function(*(v.array for v in values))
         return None
 
-    def call(token: np.ndarray, *arrays: np.ndarray) -> tuple[np.ndarray]:
+    def call(*arrays: np.ndarray) -> tuple[np.ndarray]:
         function(*arrays)
-        return (token,)
+        return _DONE
 
-    (token,) = control.callback(call, [TOKEN.value(), *values], [TensorSpec((), "int32")])
-    return TOKEN.assign(token)
+    return control.callback(call, values, [TensorSpec((), "int32")])[0]

@@ -144,7 +144,7 @@ def get_variable(
         initializer: of an ``initializer(shape, dtype)``, or the first value itself; Glorot's uniform one by default.
         regularizer: its value of the variable goes into the collection REGULARIZATION_LOSSES.
     Raises:
-        ValueError: it exists and the scope does not reuse, it does not and the scope does, or its shape or dtype differs.
+        ValueError: it exists and the scope does not reuse, it does not and the scope does, or shape or dtype differ.
     """
     scope, graph = get_variable_scope(), recording()
     store, whole = _store(graph), f"{scope.name}/{name}" if scope.name else name

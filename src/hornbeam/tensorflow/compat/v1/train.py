@@ -154,7 +154,7 @@ class Optimizer:
         if all(g is None for g, _ in pairs):
             raise GradientError(
                 explain(
-                    f"No gradients provided for any variable; the loss depends on none of {[v.name for _, v in pairs]}.",
+                    f"No gradients provided for any variable: the loss needs none of {[v.name for _, v in pairs]}.",
                     why="A cast to integers, argmax, a comparison or stop_gradient lets no gradient through.",
                 )
             )
