@@ -80,7 +80,9 @@ def test_hdf5_file(model, tmp_path):
     assert_same(model, keras.saving.load_model(tmp_path / "model.h5", compile=False))
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["deepcopy", "pickle"])
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["deepcopy", "pickle"]
+)
 def test_copies_train_on_alone(model, copied):
     other, before = copied(model), model.predict(X, verbose=0)
     assert_same(model, other)

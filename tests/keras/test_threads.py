@@ -19,7 +19,9 @@ Y = X[:, :1]
 @pytest.fixture
 def model():
     keras.utils.set_random_seed(3)
-    made = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, activation="tanh"), keras.layers.Dense(1)])
+    made = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(5, activation="tanh"), keras.layers.Dense(1)]
+    )
     made.compile("sgd", "mse")
     return made
 
@@ -43,10 +45,13 @@ def test_first_predictions_at_once(model):
 
 
 def test_different_data_in_every_thread(model):
-    wanted = [model.predict(X[i * 10 : i * 10 + 10], verbose=0) for i in range(4)]
-    for i, predicted in enumerate(in_threads(lambda i: [model.predict(X[i * 10 : i * 10 + 10], verbose=0) for _ in range(3)])):
-        for each in predicted:
-            np.testing.assert_array_equal(each, wanted[i])
+    def parts(i):
+        return model.predict(X[i * 10 : i * 10 + 10], verbose=0)
+
+    wanted = [parts(i) for i in range(4)]
+    for got, alone in zip(in_threads(lambda i: [parts(i) for _ in range(3)]), wanted, strict=True):
+        for each in got:
+            np.testing.assert_array_equal(each, alone)
 
 
 def test_calls_and_gradients(model):
@@ -107,7 +112,9 @@ def test_tasks(model):
     wanted = model.predict(X, verbose=0)
 
     async def run():
-        return await asyncio.gather(*(asyncio.to_thread(model.predict, X, verbose=0) for _ in range(3)))
+        return await asyncio.gather(
+            *(asyncio.to_thread(model.predict, X, verbose=0) for _ in range(3))
+        )
 
     for predicted in asyncio.run(run()):
         np.testing.assert_array_equal(predicted, wanted)

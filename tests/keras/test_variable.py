@@ -11,7 +11,6 @@ import pytest
 
 import hornbeam as hb
 from hornbeam import keras
-from keras.src.backend.common.stateless_scope import StatelessScope
 
 
 def test_value_dtype_and_numpy():
@@ -57,20 +56,20 @@ def test_trainable_is_what_tapes_watch():
 
 def test_stateless_scope_reads_and_keeps_what_is_assigned():
     v = keras.Variable(1.0)
-    with StatelessScope(state_mapping=[(v, keras.ops.convert_to_tensor(5.0))]) as scope:
+    with keras.StatelessScope(state_mapping=[(v, keras.ops.convert_to_tensor(5.0))]) as scope:
         assert float(v.value) == 5
         v.assign(v + 1)
     assert float(scope.get_current_value(v)) == 6 and float(v.value) == 1
 
 
 def test_made_in_a_stateless_scope_it_gets_its_value_afterwards():
-    with StatelessScope():
+    with keras.StatelessScope():
         v = keras.Variable(keras.initializers.Ones(), shape=(2,))
         assert v._value is None
         np.testing.assert_array_equal(v.value, [1, 1])
     v.assign([3, 4])
     np.testing.assert_array_equal(v.value, [3, 4])
-    with StatelessScope(), pytest.raises(ValueError, match="stateless scope"):
+    with keras.StatelessScope(), pytest.raises(ValueError, match="stateless scope"):
         keras.Variable(1.0)
 
 

@@ -16,7 +16,7 @@ from hornbeam.ir import bind as binding
 from hornbeam.ir.primitive import Primitive
 from hornbeam.runtime import session as sessions
 from hornbeam.runtime import tape
-from hornbeam.runtime.tensor import Tensor, as_tensor, concrete
+from hornbeam.runtime.tensor import Tensor, as_tensor, concrete, is_static
 
 
 class EagerInterpreter:
@@ -25,7 +25,10 @@ class EagerInterpreter:
     def bind(self, primitive: Primitive, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
         for a in args:
             if a._array is None:
-                return _symbolic(a).bind(primitive, args, attrs)
+                graph = getattr(a, "graph", None)
+                if graph is not None:  # a graph records also outside its ``with`` block
+                    return graph.bind(primitive, args, attrs)
+                return self.bind(primitive, tuple(settled(x) for x in args), attrs)
         values = sessions.current().execute_op(primitive, [a._array for a in args], attrs)
         outs = tuple([concrete(v) for v in values])
         if tape.active.get():
@@ -42,8 +45,7 @@ class EagerInterpreter:
         return value
 
     def assign(self, variable: Any, value: Tensor) -> Tensor:
-        if value.is_symbolic:
-            raise leaked(value)
+        value = settled(value)
         # Another object with the same array: gradients do not flow through a variable.
         sessions.current().write(variable, Tensor(value.array))
         return value
@@ -54,12 +56,16 @@ class EagerInterpreter:
             return variable.assign(combine(self.read(variable), as_tensor(value, variable.dtype)))
 
 
-def _symbolic(x: Any) -> Any:
-    """The graph of a graph tensor, to record in also outside its ``with`` block; a leaked tensor is an error."""
-    graph = getattr(x, "graph", None)
-    if graph is None:
+def settled(x: Tensor) -> Tensor:
+    """``x`` with a value; a symbolic tensor has one if it is made of constants alone. Raises TracingError if not.
+
+    Layers keep such tensors as attributes: positions, filters, a mean that was given.
+    """
+    if not x.is_symbolic:
+        return x
+    if not is_static(x):
         raise leaked(x)
-    return graph
+    return concrete(x.array)
 
 
 def leaked(x: Tensor) -> TracingError:

@@ -27,7 +27,7 @@ from hornbeam.ir.primitives.control import CALL
 from hornbeam.ir.program import Program
 from hornbeam.runtime import session as sessions
 from hornbeam.runtime import tape
-from hornbeam.runtime.eager import EAGER, leaked
+from hornbeam.runtime.eager import EAGER, settled
 from hornbeam.runtime.graph import GraphTensor
 from hornbeam.runtime.tensor import Tensor, as_array, as_tensor, cast_exactly, concrete
 from hornbeam.runtime.trace import Static, Trace, Traced, trace
@@ -303,9 +303,7 @@ def _read_arguments(flat: list[Any]) -> tuple[tuple[Hashable, ...], list[Tensor]
     inputs: list[Tensor] = []
     for leaf in flat:
         if type(leaf) is Tensor:
-            if leaf.is_symbolic:
-                raise leaked(leaf)
-            inputs.append(leaf)
+            inputs.append(settled(leaf) if leaf.is_symbolic else leaf)
             keys.append(leaf.spec)
         elif isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype.kind in "biufcV":
             inputs.append(concrete(as_array(leaf)))

@@ -55,8 +55,10 @@ class Tensor(Operators):
 
     @property
     def array(self) -> np.ndarray:
-        """The read-only array of a concrete tensor. Raises TracingError for a symbolic one."""
+        """The read-only array of a concrete tensor. Raises TracingError for one that depends on what a run is given."""
         if self._array is None:
+            if self._node is not None and is_static(self):
+                return evaluate(Program([], [self._node]), [])[0]
             raise TracingError(
                 explain(
                     f"a symbolic {self.spec} has no value yet: it belongs to a function that is being traced.",
@@ -159,8 +161,6 @@ def static_value(x: Any) -> np.ndarray:
 
     Raises TracingError if it depends on an input or on state.
     """
-    if isinstance(x, Tensor) and x.is_symbolic and is_static(x):
-        return evaluate(Program([], [x.node]), [])[0]
     return x.array if isinstance(x, Tensor) else np.asarray(x)
 
 

@@ -1,8 +1,9 @@
-"""``fit``, ``evaluate`` and ``predict``: Keras's loop over batches around steps that are traced into one Program each."""
+"""``fit``, ``evaluate`` and ``predict``: Keras's loop over batches around steps, each traced into one Program."""
 
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 from keras.src import callbacks as callbacks_module
@@ -31,17 +32,20 @@ class Trainer(base_trainer.BaseTrainer):
 
     def __init__(self):
         super().__init__()
-        self.train_function = None
-        self.test_function = None
-        self.predict_function = None
+        self.train_function: Any = None
+        self.test_function: Any = None
+        self.predict_function: Any = None
+        self._eval_epoch_iterator: Any = None
 
-    # -- one step -----------------------------------------------------------------------------------------------------------
+    # -- one step ------------------------------------------------------------------------------------------------------
 
     def train_step(self, data):
         x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(data)
         with GradientTape() as tape:
             y_pred = self(x, training=True) if self._call_has_training_arg else self(x)
-            loss = self._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
+            loss = self._compute_loss(
+                x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
+            )
             self._track_loss(loss, x)
             if self.optimizer is not None:
                 loss = self.optimizer.scale_loss(loss)
@@ -55,7 +59,9 @@ class Trainer(base_trainer.BaseTrainer):
     def test_step(self, data):
         x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(data)
         y_pred = self(x, training=False) if self._call_has_training_arg else self(x)
-        loss = self._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
+        loss = self._compute_loss(
+            x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False
+        )
         self._track_loss(loss, x)
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
@@ -67,7 +73,7 @@ class Trainer(base_trainer.BaseTrainer):
         batch = next(leaf for leaf in tree.flatten(x) if leaf is not None)
         self._loss_tracker.update_state(loss, sample_weight=batch.shape[0])
 
-    # -- one call: ``steps_per_execution`` steps ---------------------------------------------------------------------------------
+    # -- one call: ``steps_per_execution`` steps -----------------------------------------------------------------------
 
     def _stepper(self, step):
         """``step`` on one batch: a traced function, or the Python method itself under ``run_eagerly``."""
@@ -97,7 +103,7 @@ class Trainer(base_trainer.BaseTrainer):
             self.predict_function = predict
         return self.predict_function
 
-    # -- loops ---------------------------------------------------------------------------------------------------------------------
+    # -- loops ---------------------------------------------------------------------------------------------------------
 
     @traceback_utils.filter_traceback
     def fit(
@@ -139,7 +145,7 @@ class Trainer(base_trainer.BaseTrainer):
             class_weight=class_weight,
             steps_per_execution=self.steps_per_execution,
         )
-        self._build_from(iterator)
+        self._build_from(iterator, "train_step")
         callbacks = self._callback_list(callbacks, iterator, verbose, epochs, add_history=True)
 
         self.stop_training = False
@@ -159,7 +165,12 @@ class Trainer(base_trainer.BaseTrainer):
             epoch_logs = dict(self._get_metrics_result_or_logs(logs))
             if validation_data is not None and self._should_eval(epoch, validation_freq):
                 epoch_logs.update(
-                    self._validate(validation_data, validation_batch_size or batch_size, validation_steps, callbacks)
+                    self._validate(
+                        validation_data,
+                        validation_batch_size or batch_size,
+                        validation_steps,
+                        callbacks,
+                    )
                 )
             callbacks.on_epoch_end(epoch, epoch_logs)
             training_logs = epoch_logs
@@ -225,7 +236,7 @@ class Trainer(base_trainer.BaseTrainer):
                 steps_per_execution=self.steps_per_execution,
             )
         )
-        self._build_from(iterator)
+        self._build_from(iterator, "test_step")
         callbacks = self._callback_list(callbacks, iterator, verbose, 1)
 
         self.make_test_function()
@@ -269,7 +280,13 @@ class Trainer(base_trainer.BaseTrainer):
                 if self.stop_predicting:
                     break
         callbacks.on_predict_end()
-        return tree.pack_sequence_as(structure, [_joined(parts) for parts in zip(*collected, strict=True)])
+        if not collected:
+            raise ValueError(
+                "`predict` got no batch of data: `x` is empty, or its iterator is used up."
+            )
+        return tree.pack_sequence_as(
+            structure, [_joined(parts) for parts in zip(*collected, strict=True)]
+        )
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         self._assert_compile_called("train_on_batch")
@@ -281,14 +298,14 @@ class Trainer(base_trainer.BaseTrainer):
                 )
             sample_weight = data_adapter_utils.class_weight_to_sample_weights(y, class_weight)
         data = _batch(x, y, sample_weight)
-        self._build_for(data)
+        self._build_for(data, "train_step")
         self.make_train_function()
         return self._logs_of(self.train_function, data, return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         self._assert_compile_called("test_on_batch")
         data = _batch(x, y, sample_weight)
-        self._build_for(data)
+        self._build_for(data, "test_step")
         self.make_test_function()
         return self._logs_of(self.test_function, data, return_dict)
 
@@ -296,7 +313,7 @@ class Trainer(base_trainer.BaseTrainer):
         self.make_predict_function()
         return tree.map_structure(convert_to_numpy, self.predict_function([_batch(x)]))
 
-    # -- helpers -------------------------------------------------------------------------------------------------------------------
+    # -- helpers -------------------------------------------------------------------------------------------------------
 
     def _logs_of(self, fn, data, return_dict):
         self.reset_metrics()
@@ -316,15 +333,20 @@ class Trainer(base_trainer.BaseTrainer):
             **options,
         )
 
-    def _build_for(self, data):
+    def _build_for(self, data, step):
         """Build model, metrics, losses and optimizer from the shapes of one batch, if they are not built."""
         if any(self._get_unbuilt_components()):
-            self._symbolic_build(data_batch=data)
+            try:
+                self._symbolic_build(data_batch=data)
+            except RuntimeError:
+                # A step of one's own may call the model otherwise, or parts of it only: tracing it builds what it uses.
+                if getattr(type(self), step) is getattr(Trainer, step):
+                    raise
 
-    def _build_from(self, iterator):
+    def _build_from(self, iterator, step):
         if any(self._get_unbuilt_components()):
             for _, _, batches in iterator:
-                self._build_for(tree.map_structure(_as_input, batches[0]))
+                self._build_for(tree.map_structure(_as_input, batches[0]), step)
                 break
         iterator.reset()
 
