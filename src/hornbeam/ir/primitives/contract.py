@@ -265,9 +265,18 @@ def _conv(
     dtype = working_dtype(x.dtype)
     padded, k = pad_spatial(x.astype(dtype), padding), k.astype(dtype)
     out = np.zeros((groups, math.prod(shape[:-1]), shape[-1] // groups), dtype)
-    for tap, span in taps(k.shape[:-2], shape[1:-1], strides, dilation):
-        out += _product(by_group(padded[span], groups), by_group(k[tap], groups))
+    everything = list(taps(k.shape[:-2], shape[1:-1], strides, dilation))
+    at_once = max(1, 32 // max(k.shape[-2], 1)) if groups == 1 else 1  # few channels make poor matrix products
+    for i in range(0, len(everything), at_once):
+        some = everything[i : i + at_once]
+        columns = [by_group(padded[span], groups) for _, span in some]
+        kernels = [by_group(k[tap], groups) for tap, _ in some]
+        out += _product(_beside(columns, 2), _beside(kernels, 1))
     return ungroup(out, shape).astype(x.dtype)
+
+
+def _beside(parts: list[np.ndarray], axis: int) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=axis)
 
 
 def _conv_input_grad(
