@@ -444,6 +444,10 @@ class Function:
                 return self.cast(self.cast(x, dtypes.float32), dtype)
             if source == dtypes.float64 and dtype == dtypes.bfloat16:
                 return self.cast(self.cast(x, dtypes.float32), dtype)  # as ml_dtypes does
+            if source == dtypes.float64 and dtype == dtypes.float16:
+                return self.cast(self._to_odd(x), dtype)
+            if dtype == dtypes.bfloat16:
+                return self._to_bfloat16(x)
             op = "fpext" if dtype.itemsize > source.itemsize else "fptrunc"
             return self.define(dtype, x.width, f"{op} {x.typed} to {target}")
         if dtypes.is_floating(source):
@@ -461,6 +465,32 @@ class Function:
             return Value(x.ref, dtype, x.width)
         op = "trunc" if dtype.itemsize < source.itemsize else "zext" if source.kind == "u" else "sext"
         return self.define(dtype, x.width, f"{op} {x.typed} to {target}")
+
+    def _to_bfloat16(self, x: Value) -> Value:
+        """float32 to bfloat16, half to even, in integers.
+
+        NOTE: no fptrunc: where the CPU has the instruction it loses subnormals, and elsewhere it is a call.
+        """
+        bits = self.bitcast(x, dtypes.uint32)
+        upper = self.bits("lshr", bits, self.constant(16, dtypes.uint32, x.width))
+        odd = self.bits("and", upper, self.constant(1, dtypes.uint32, x.width))
+        rounded = self.add(self.add(bits, self.constant(0x7FFF, dtypes.uint32, x.width)), odd)
+        quiet = self.bits("or", bits, self.constant(0x400000, dtypes.uint32, x.width))
+        chosen = self.select(self.is_nan(x), quiet, rounded)
+        upper = self.bits("lshr", chosen, self.constant(16, dtypes.uint32, x.width))
+        return self.bitcast(self.cast(upper, dtypes.uint16), dtypes.bfloat16)
+
+    def _to_odd(self, x: Value) -> Value:
+        """float64 to float32, an inexact one to the neighbour with an odd last bit: rounding that again is right.
+
+        NOTE: LLVM would call __truncdfhf2 for float64 to float16, which a process need not have.
+        """
+        near = self.define(dtypes.float32, x.width, f"fptrunc {x.typed} to {Value('', dtypes.float32, x.width).type}")
+        back = self.cast(near, dtypes.float64)
+        beyond = self.compare("gt", self.intrinsic("fabs", back), self.intrinsic("fabs", x))
+        bits = self.sub(self.bitcast(near, dtypes.int32), self.cast(beyond, dtypes.int32))
+        inexact = self.cast(self.compare("ne", back, x), dtypes.int32)
+        return self.bitcast(self.bits("or", bits, inexact), dtypes.float32)
 
     def is_nan(self, x: Value) -> Value:
         x = self.cast(x, dtypes.float32) if x.dtype in HALF else x
