@@ -81,11 +81,12 @@ class Dataset:
 
         def start() -> Iterator[Any]:
             for element in generator(*(args or ())):
-                leaves = tree.leaves(tuple(element) if isinstance(element, list) else element)
-                if len(leaves) != len(kinds):
+                try:
+                    leaves = structure.flatten_up_to(element)
+                except ValueError as error:
                     raise InvalidArgumentError(
-                        f"from_generator: an element has {len(leaves)} parts, its signature {len(kinds)}."
-                    )
+                        explain(f"from_generator: an element is not as promised: {error}")
+                    ) from None
                 yield tree.unflatten(
                     structure, [as_array(_plain(x), dtypes.as_dtype(k.dtype)) for x, k in _builtin_zip(leaves, kinds)]
                 )

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import time
+import zlib
 from typing import Any
 
 import numpy as np
@@ -87,11 +88,38 @@ def histogram(tag: str, values: np.ndarray, buckets: int = 30) -> bytes:
     return _bytes(1, _bytes(1, tag.encode()) + _bytes(5, parts))
 
 
+def image(tag: str, pixels: np.ndarray) -> bytes:
+    """A Summary with a picture: height x width x channels (1, 3 or 4), floating from 0 to 1 or uint8."""
+    height, width, channels = pixels.shape
+    if pixels.dtype != np.uint8:
+        pixels = (np.clip(pixels.astype(np.float64), 0, 1) * 255.5).astype(np.uint8)
+    parts = _int(1, height) + _int(2, width) + _int(3, channels) + _bytes(4, png(pixels))
+    return _bytes(1, _bytes(1, tag.encode()) + _bytes(4, parts))
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """A uint8 picture as a PNG file."""
+    height, width, channels = pixels.shape
+    kind = {1: 0, 3: 2, 4: 6}[channels]
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
 def text(tag: str, value: str) -> bytes:
     """A Summary with text."""
-    tensor = _int(1, 7) + _bytes(2, _bytes(2, _int(1, 1))) + _bytes(8, value.encode())
-    plugin = _bytes(1, _bytes(1, b"text"))
-    return _bytes(1, _bytes(1, tag.encode()) + _bytes(9, plugin) + _bytes(8, tensor))
+    return string(tag, value.encode(), "text")
+
+
+def string(tag: str, value: bytes, plugin: str, content: bytes = b"") -> bytes:
+    """A Summary with a string for one of TensorBoard's plugins."""
+    tensor = _int(1, 7) + _bytes(2, _bytes(2, _int(1, 1))) + _bytes(8, value)
+    metadata = _bytes(1, _bytes(1, plugin.encode()) + _bytes(2, content))
+    return _bytes(1, _bytes(1, tag.encode()) + _bytes(9, metadata) + _bytes(8, tensor))
 
 
 def event(step: int, summary: bytes | None = None, version: str | None = None) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import NoneType
 from typing import Any
 
 from hornbeam.errors import explain
@@ -14,15 +13,18 @@ EAGERLY = [False]
 """Whether traced functions run their Python instead (``tf.config.run_functions_eagerly``)."""
 
 NO_OPTIMIZER = (
-    "The optimizer is None: this model is not compiled, so Keras made none.\n"
+    "There is no optimizer: this model is not compiled, so Keras made none.\n"
     "  Fix: model.compile(optimizer='sgd', loss='mse') before the call, or make one yourself:\n"
     "       optimizer = tf.keras.optimizers.SGD(); optimizer.apply_gradients(zip(gradients, variables))"
 )
-NOTES: dict[tuple[type, str], str] = {  # (type of the object, name of the attribute that it lacks): what it means
-    (NoneType, "apply_gradients"): NO_OPTIMIZER,
-    (NoneType, "minimize"): NO_OPTIMIZER,
-    (NoneType, "apply"): NO_OPTIMIZER,
-}
+OPTIMIZING = ("apply_gradients", "apply", "minimize")
+
+
+def _note(error: AttributeError) -> str:
+    """What a missing attribute means, if it is known: Keras gives a model its ``optimizer`` when it is compiled."""
+    asked_none = error.obj is None and error.name in OPTIMIZING
+    asked_model = error.name == "optimizer" and hasattr(error.obj, "compile")
+    return NO_OPTIMIZER if asked_none or asked_model else ""
 
 
 class TensorFlowFunction(Function):
@@ -32,8 +34,8 @@ class TensorFlowFunction(Function):
         try:
             return self.python_function(*args, **kwargs) if EAGERLY[0] else super().__call__(*args, **kwargs)
         except AttributeError as error:
-            note = NOTES.get((type(error.obj), error.name or ""))
-            if note is not None and note not in getattr(error, "__notes__", ()):
+            note = _note(error)
+            if note and note not in getattr(error, "__notes__", ()):
                 error.add_note(note)
             raise
 

@@ -18,6 +18,9 @@ from hornbeam.tensorflow.names import absent
 _writer: ContextVar[SummaryWriter | None] = ContextVar("hornbeam_summary_writer", default=None)
 
 
+_condition: ContextVar[Any] = ContextVar("hornbeam_summary_condition", default=True)
+
+
 class SummaryWriter:
     """Writes summaries into an event file; made by ``create_file_writer``."""
 
@@ -70,10 +73,16 @@ class experimental:
         """The step of summaries that give none."""
         _step.set(step)
 
+    @staticmethod
+    @contextlib.contextmanager
+    def summary_scope(name: str, default_name: str = "summary", values: Any = None) -> Iterator[tuple[str, str]]:
+        """The tag for ``name``, and the scope."""
+        yield name or default_name, f"{name or default_name}/"
+
 
 def _write(make: Any, data: Any, step: Any) -> bool:
     writer = _writer.get()
-    if writer is None:
+    if writer is None or not should_record_summaries():
         return False
     step = _step.get() if step is None else step
     if step is None:
@@ -92,6 +101,53 @@ def histogram(
 ) -> bool:
     """Write a histogram under ``name``; False if no writer is current."""
     return _write(lambda array: events.histogram(name, np.asarray(array), buckets or 30), data, step)
+
+
+def image(name: str, data: Any, step: Any = None, max_outputs: int = 3, description: str | None = None) -> bool:
+    """Write the first pictures of a batch under ``name``; False if no writer is current."""
+
+    def make(array: np.ndarray) -> bytes:
+        count = min(len(array), max_outputs)
+        tags = [name] if count == 1 else [f"{name}/{i}" for i in range(count)]
+        return b"".join(events.image(tag, pixels) for tag, pixels in zip(tags, array))
+
+    return _write(make, data, step)
+
+
+def write(
+    tag: str, tensor: str | bytes, step: Any = None, metadata: SummaryMetadata | None = None, name: Any = None
+) -> bool:
+    """Write a string for the plugin of TensorBoard's that ``metadata`` names; False if no writer is current."""
+    plugin = (metadata or SummaryMetadata()).plugin_data
+    data = tensor if isinstance(tensor, bytes) else str(tensor).encode()
+    return _write(lambda _: events.string(tag, data, plugin.plugin_name, plugin.content), 0, step)
+
+
+class SummaryMetadata:
+    """Which of TensorBoard's plugins a summary is for."""
+
+    class PluginData:
+        plugin_name = ""
+        content = b""
+
+    def __init__(self) -> None:
+        self.plugin_data = SummaryMetadata.PluginData()
+
+
+@contextlib.contextmanager
+def record_if(condition: Any) -> Iterator[None]:
+    """Within the block summaries are written if ``condition`` holds, a bool or a function that returns one."""
+    token = _condition.set(condition)
+    try:
+        yield
+    finally:
+        _condition.reset(token)
+
+
+def should_record_summaries() -> bool:
+    """Whether summaries are written here."""
+    condition = _condition.get()
+    return _writer.get() is not None and bool(condition() if callable(condition) else condition)
 
 
 def text(name: str, data: str, step: Any = None, description: str | None = None) -> bool:

@@ -42,6 +42,7 @@ from hornbeam.tensorflow.initializers import (
 )
 from hornbeam.tensorflow.io import gfile
 from hornbeam.tensorflow.names import absent as _absent
+from hornbeam.tensorflow.summary import SummaryMetadata
 
 globals().update({_n: _v for _n, _v in vars(_tf).items() if _n[0] != "_" and _n not in globals()})
 __version__ = _tf.__version__
