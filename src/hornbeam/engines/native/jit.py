@@ -10,7 +10,7 @@ a reduction. Every call into llvmlite takes one process-wide lock, so compiling 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -54,14 +54,16 @@ def optimized(text: str, target: Target | None = None, level: int = OPTIMIZE) ->
     return str(_optimized(text, target or host(), level))
 
 
-def load(code: bytes, symbols: Iterable[str]) -> Code:
-    """Object code linked into this process, whose symbols (libc, pthread) it may use.
+def load(code: bytes, symbols: Iterable[str], imports: Mapping[str, int] | None = None) -> Code:
+    """Object code linked into this process, whose symbols (libc, pthread) it may use, and those of ``imports``.
 
     Raises RuntimeError for bytes that are not object code or lack a symbol.
     """
     builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
     for symbol in symbols:
         builder.export_symbol(symbol)
+    for symbol, address in (imports or {}).items():
+        builder.import_symbol(symbol, address)
     return Code(_linker.link(builder), len(code))
 
 
