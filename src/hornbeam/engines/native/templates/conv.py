@@ -1,0 +1,371 @@
+"""Convolutions as products of matrices over the padded input, without unfolding it.
+
+A row of windows along the last spatial axis is a matrix already: window w starts ``stride * channels`` elements after
+the one before, and its ``taps * channels`` elements lie side by side. So for every tap of the *other* spatial axes one
+product adds ``(windows, taps * channels) @ (taps * channels, features)`` to a block of the result that stays in cache.
+The gradient of the kernel reads the same matrix transposed; the gradient of the input is, for stride 1, the convolution
+of the padded cotangent with the turned kernel, and otherwise adds one product per tap into the padded result.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from hornbeam.base import dtypes
+from hornbeam.base.dtypes import DType
+from hornbeam.base.spec import Shape
+from hornbeam.engines.native.affine import dense_strides
+from hornbeam.engines.native.fuse import Fusion
+from hornbeam.engines.native.llvm import HALF, I64, Function, Module, Value, index
+from hornbeam.engines.native.loops import Kernel
+from hornbeam.engines.native.target import Target
+from hornbeam.engines.native.templates import gemm
+from hornbeam.engines.native.templates.block import product
+from hornbeam.engines.native.templates.gemm import Product, Strides
+from hornbeam.ir.node import Node
+
+BLOCK = 96 << 10  # bytes of result that one unit keeps in cache
+SPLITS = 8  # parts of the batch over which a kernel's gradient is summed side by side
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A convolution with its input padded already: (n, *padded, c) * (*window, c, o) -> (n, *count, o)."""
+
+    n: int
+    c: int
+    o: int
+    padded: Shape
+    window: Shape
+    count: Shape
+    strides: Shape
+    dilation: Shape
+    dtype: DType
+
+    @property
+    def merged(self) -> int:
+        """How many taps of the last axis are one product: all of them if they lie side by side."""
+        return self.window[-1] if self.dilation[-1] == 1 else 1
+
+    @property
+    def image(self) -> int:
+        """Elements of one padded input."""
+        return product(self.padded) * self.c
+
+    @property
+    def result(self) -> int:
+        """Elements of one result."""
+        return product(self.count) * self.o
+
+    def taps(self) -> list[tuple[int, ...]]:
+        """The first tap of every run of ``merged`` ones."""
+        last = range(0, self.window[-1], self.merged)
+        return list(itertools.product(*map(range, self.window[:-1]), last))
+
+    def start(self, tap: Sequence[int]) -> int:
+        """The element of a padded input at which the windows' tap ``tap`` begins."""
+        steps = dense_strides((*self.padded, self.c))[:-1]
+        return sum(t * d * s for t, d, s in zip(tap, self.dilation, steps, strict=True))
+
+    def kernel_row(self, tap: Sequence[int]) -> int:
+        """The element of the kernel at which ``tap`` begins."""
+        steps = dense_strides((*self.window, self.c, self.o))[: len(self.window)]
+        return sum(t * s for t, s in zip(tap, steps, strict=True))
+
+    def windows(self) -> Strides:
+        """Windows as a matrix: a row per window of the last axis, batched over the other spatial axes."""
+        steps = dense_strides((*self.padded, self.c))[:-1]
+        moves = tuple(s * t for s, t in zip(self.strides, steps, strict=True))
+        return Strides(moves[:-1], moves[-1], 1)
+
+
+class Emitter:
+    """Functions ``name(x, y, result, scratch, unit)`` for one convolution node."""
+
+    def __init__(self, module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> None:
+        self.module, self.name, self.node, self.machine = module, name, node, machine
+        self.attrs = dict(node.attrs)
+        x, y = (fusion.memory_of(a) for a in node.args)
+        self.buffers = (x, y, node)
+        self.kernels: list[tuple[str, int]] = []
+        self.scratch = 0
+
+    def reserve(self, elements: int, dtype: DType) -> int:
+        """Bytes at which ``elements`` begin in the scratch that all functions share."""
+        at = self.scratch
+        self.scratch += -(-elements * dtype.itemsize // ALIGNMENT) * ALIGNMENT
+        return at
+
+    def phase(self, label: str, units: int, body: Callable[[Function, Value], None]) -> None:
+        f = Function(self.module, f"{self.name}.{label}", [("ptr", p) for p in ("x", "y", "out", "scratch")] + [("i64", "u")])
+        body(f, Value("%u", I64))
+        f.finish()
+        self.kernels.append((f"{self.name}.{label}", units))
+
+    def done(self, flops: int) -> list[Kernel]:
+        return [
+            Kernel(name, self.buffers, units, (self.node,), flops if i == 0 else 0, self.scratch, chunked=True)
+            for i, (name, units) in enumerate(self.kernels)
+        ]
+
+    def multiplier(self, label: str, p: Product) -> Callable[[Function, str, str, str], None]:
+        """Emits the product ``p`` once; the result calls it with addresses."""
+        how = gemm.plan(p, self.machine)
+        if min(p.m, p.n) > 1:
+            how = replace(how, pack_b=how.pack_b and not how.swap and p.b.column != 1, pack_a=how.pack_a and how.swap and p.a.row != 1)
+        code = gemm.emit(self.module, f"{self.name}.{label}", p, self.machine, how=how)
+
+        def call(f: Function, a: str, b: str, c: str) -> None:
+            scratch = f.alloca(dtypes.uint8, max(code.scratch, 1))
+            for phase in code.phases:
+                if phase.chunks == 1:
+                    f.emit(f"call void @{phase.name}(ptr {a}, ptr {b}, ptr {c}, ptr {scratch}, i64 0)")
+                else:
+                    text = f"call void @{phase.name}(ptr {a}, ptr {b}, ptr {c}, ptr {scratch}, i64 "
+                    f.loop(index(0), index(phase.chunks), 1, lambda i, t=text: f.emit(f"{t}{i.ref})") or (), hint="c")
+
+        return call
+
+    # -- small loops ---------------------------------------------------------------------------------------------------------
+
+    def zero(self, f: Function, at: str, length: int, dtype: DType) -> None:
+        f.emit(f"call void @llvm.memset.p0.i64(ptr {at}, i8 0, i64 {length * dtype.itemsize}, i1 false)")
+        self.module.declare("llvm.memset.p0.i64", "void", "ptr", "i8", "i64", "i1")
+
+    def copy(self, f: Function, source: str, target: str, length: int, dtype: DType) -> None:
+        f.emit(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {length * dtype.itemsize}, i1 false)")
+        self.module.declare("llvm.memcpy.p0.p0.i64", "void", "ptr", "ptr", "i64", "i1")
+
+    def rows(self, f: Function, sizes: Shape, body: Callable[[list[Value]], None]) -> None:
+        """Nested loops over ``sizes``."""
+
+        def nest(depth: int, at: list[Value]) -> None:
+            if depth == len(sizes):
+                body(at)
+            else:
+                f.loop(index(0), index(sizes[depth]), 1, lambda i: nest(depth + 1, [*at, i]) or (), hint="s")
+
+        nest(0, [])
+
+    def padded(self, source: str, spatial: Shape, before: Shape, g: Geometry) -> str:
+        """A phase that copies (n, *spatial, c) into zeros of (n, *padded, c); where it is. The source itself if equal."""
+        if spatial == g.padded:
+            return source
+        at = self.reserve(g.n * g.image, g.dtype)
+
+        def body(f: Function, u: Value) -> None:
+            base = f.address("%scratch", index(at), dtypes.uint8)
+            image = f.address(base, f.mul(u, index(g.image)), g.dtype)
+            self.zero(f, image, g.image, g.dtype)
+            inside = f.address(source, f.mul(u, index(product(spatial) * g.c)), g.dtype)
+            from_, to = dense_strides((*spatial, g.c)), dense_strides((*g.padded, g.c))
+            first = sum(b * s for b, s in zip(before, to, strict=False))
+
+            def row(at: list[Value]) -> None:
+                source_at = plus(f, [(i, s) for i, s in zip(at, from_, strict=False)])
+                target_at = plus(f, [(i, s) for i, s in zip(at, to, strict=False)], first)
+                self.copy(f, f.address(inside, source_at, g.dtype), f.address(image, target_at, g.dtype), spatial[-1] * g.c, g.dtype)
+
+            self.rows(f, spatial[:-1], row)
+
+        self.phase(f"pad{len(self.kernels)}", g.n, body)
+        return f"scratch+{at}"
+
+    def pointer(self, f: Function, where: str) -> str:
+        """The address that ``padded`` named."""
+        if where.startswith("scratch+"):
+            return f.address("%scratch", index(int(where.removeprefix("scratch+"))), dtypes.uint8)
+        return where
+
+    # -- the three directions ---------------------------------------------------------------------------------------------------
+
+    def convolve(self, g: Geometry, x: str, kernel: str, result: str) -> None:
+        """The phase that computes ``result`` from the padded ``x``; a unit is a block of rows of one image."""
+        rows = g.count[0] if len(g.count) > 1 else 1
+        block = next(
+            d for d in range(rows, 0, -1)
+            if rows % d == 0 and (d == 1 or d * (g.result // rows) * g.dtype.itemsize <= BLOCK)
+        )  # fmt: skip
+        batch = (block, *g.count[1:-1]) if len(g.count) > 1 else ()
+        out = dense_strides((*g.count, g.o))
+        p = Product(
+            g.count[-1], g.o, g.merged * g.c, g.windows(), Strides((0,) * len(batch), g.o, 1),
+            Strides(out[: len(batch)], out[-2], 1), batch, g.dtype, accumulate=True,
+        )  # fmt: skip
+        multiply = self.multiplier("product", p)
+        per_image = rows // block
+
+        def body(f: Function, u: Value) -> None:
+            image, part = (f.div(u, index(per_image)), f.rem(u, index(per_image))) if per_image > 1 else (u, index(0))
+            first = f.mul(part, index(block))
+            step = g.windows().batch[0] if batch else 0
+            source = f.address(self.pointer(f, x), plus(f, [(image, g.image), (first, step)]), g.dtype)
+            length = product((*batch, g.count[-1], g.o))
+            target = f.address(self.pointer(f, result), plus(f, [(image, g.result), (first, out[0] if batch else 0)]), g.dtype)
+            self.zero(f, target, length, g.dtype)
+            for tap in g.taps():
+                a = f.address(source, index(g.start(tap)), g.dtype)
+                b = f.address(self.pointer(f, kernel), index(g.kernel_row(tap)), g.dtype)
+                multiply(f, a, b, target)
+
+        self.phase("convolve", g.n * per_image, body)
+
+    def kernel_gradient(self, g: Geometry, x: str) -> None:
+        """Sums over windows, a unit for each tap and part of the batch; then the parts are added in order."""
+        splits = next(s for s in range(min(SPLITS, g.n), 0, -1) if g.n % s == 0)
+        size = product(g.window) * g.c * g.o
+        parts = self.reserve(splits * size, g.dtype) if splits > 1 else None
+        w = g.windows()
+        p = Product(
+            g.merged * g.c, g.o, g.count[-1], Strides((), 1, w.row), Strides((), g.o, 1), Strides((), g.o, 1), (),
+            g.dtype, accumulate=True,
+        )  # fmt: skip
+        multiply = self.multiplier("product", p)
+        taps = g.taps()
+        each = g.n // splits
+        lead = g.window[:-1]
+
+        def body(f: Function, u: Value) -> None:
+            part, tap = f.div(u, index(len(taps))), f.rem(u, index(len(taps)))
+            runs = g.window[-1] // g.merged
+            digits, rest = [], tap
+            for d in reversed((*lead[1:], runs) if lead else ()):
+                digits.append(f.rem(rest, index(d)))
+                rest = f.div(rest, index(d))
+            digits = [rest, *reversed(digits)]
+            steps = dense_strides((*g.padded, g.c))[:-1]
+            x_start = plus(f, [(t, d * s * (g.merged if i == len(lead) else 1)) for i, (t, d, s) in enumerate(zip(digits, g.dilation, steps, strict=True))])
+            into = f.address("%out" if parts is None else f.address("%scratch", index(parts), dtypes.uint8), plus(f, [(part, size), (tap, p.m * g.o)]), g.dtype)
+            self.zero(f, into, p.m * g.o, g.dtype)
+            out = dense_strides((*g.count, g.o))
+
+            def row(at: list[Value]) -> None:
+                image = plus(f, [(part, each), (at[0], 1)])
+                a = plus(f, [(image, g.image), (x_start, 1), *zip(at[1:], w.batch, strict=True)])
+                b = plus(f, [(image, g.result), *zip(at[1:], out, strict=False)])
+                multiply(f, f.address(self.pointer(f, x), a, g.dtype), f.address("%y", b, g.dtype), into)
+
+            self.rows(f, (each, *g.count[:-1]), row)
+
+        self.phase("gradient", splits * len(taps), body)
+        if parts is not None:
+            self._add_parts(parts, splits, size, g.dtype)
+
+    def _add_parts(self, parts: int, splits: int, size: int, dtype: DType) -> None:
+        lanes = self.machine.lanes
+        per_unit = 4096
+
+        def body(f: Function, u: Value) -> None:
+            base = f.address("%scratch", index(parts), dtypes.uint8)
+            first = f.mul(u, index(per_unit))
+            last = f.intrinsic("smin", f.add(first, index(per_unit)), index(size))
+
+            def vector(j: Value) -> list[Value]:
+                mask = f.tail_mask(f.sub(last, j), lanes) if size % lanes and lanes > 1 else None
+                total = f.load(f.address(base, j, dtype), dtype, lanes, mask)
+                for s in range(1, splits):
+                    total = f.add(total, f.load(f.address(base, plus(f, [(j, 1)], s * size), dtype), dtype, lanes, mask))
+                f.store(total, f.address("%out", j, dtype), mask)
+                return []
+
+            f.loop(first, last, lanes, vector, hint="j")
+
+        self.phase("add", -(-size // per_unit), body)
+
+    def turned(self, kernel: str, window: Shape, c: int, o: int, dtype: DType) -> str:
+        """A phase that writes (*window reversed, o, c) of a kernel (*window, c, o)."""
+        taps = product(window)
+        at = self.reserve(taps * c * o, dtype)
+
+        def body(f: Function, u: Value) -> None:
+            source = f.address(kernel, f.mul(u, index(c * o)), dtype)
+            target = f.address(
+                f.address("%scratch", index(at), dtypes.uint8), f.mul(f.sub(index(taps - 1), u), index(c * o)), dtype
+            )
+
+            def element(where: list[Value]) -> None:
+                value = f.load(f.address(source, plus(f, [(where[0], 1), (where[1], o)]), dtype), dtype)
+                f.store(value, f.address(target, plus(f, [(where[0], c), (where[1], 1)]), dtype))
+
+            self.rows(f, (o, c), element)
+
+        self.phase("turn", taps, body)
+        return f"scratch+{at}"
+
+
+def plus(f: Function, terms: Sequence[tuple[Value, int]], constant: int = 0) -> Value:
+    """The sum of value * factor and a constant."""
+    total = index(constant)
+    for value, factor in terms:
+        if factor and value.ref != "0":
+            part = value if factor == 1 else f.mul(value, index(factor))
+            total = part if total.ref == "0" else f.add(total, part)
+    return total
+
+
+def _attributes(node: Node) -> tuple[Shape, tuple[tuple[int, int], ...], Shape]:
+    attrs = dict(node.attrs)
+    return attrs["strides"], attrs["padding"], attrs["dilation"]
+
+
+def conv(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
+    x, k = node.args
+    strides, padding, dilation = _attributes(node)
+    spatial = x.shape[1:-1]
+    padded = tuple(n + lo + hi for n, (lo, hi) in zip(spatial, padding, strict=True))
+    g = Geometry(x.shape[0], x.shape[-1], k.shape[-1], padded, k.shape[:-2], node.shape[1:-1], strides, dilation, x.dtype)
+    e = Emitter(module, fusion, name, node, machine)
+    source = e.padded("%x", spatial, tuple(lo for lo, _ in padding), g)
+    e.convolve(g, source, "%y", "%out")
+    return e.done(_flops(g))
+
+
+def conv_kernel_grad(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
+    x, y = node.args
+    strides, padding, dilation = _attributes(node)
+    spatial = x.shape[1:-1]
+    padded = tuple(n + lo + hi for n, (lo, hi) in zip(spatial, padding, strict=True))
+    g = Geometry(x.shape[0], x.shape[-1], y.shape[-1], padded, node.shape[:-2], y.shape[1:-1], strides, dilation, x.dtype)
+    e = Emitter(module, fusion, name, node, machine)
+    source = e.padded("%x", spatial, tuple(lo for lo, _ in padding), g)
+    e.kernel_gradient(g, source)
+    return e.done(_flops(g))
+
+
+def conv_input_grad(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
+    y, k = node.args
+    strides, padding, dilation = _attributes(node)
+    window, c, o = k.shape[:-2], k.shape[-2], k.shape[-1]
+    spatial, count = node.shape[1:-1], y.shape[1:-1]
+    reach = tuple((w - 1) * d for w, d in zip(window, dilation, strict=True))
+    before = tuple(r - lo for r, (lo, _) in zip(reach, padding, strict=True))
+    padded = tuple(n + r for n, r in zip(spatial, reach, strict=True))
+    g = Geometry(y.shape[0], o, c, padded, window, spatial, (1,) * len(window), dilation, y.dtype)
+    e = Emitter(module, fusion, name, node, machine)
+    source = e.padded("%x", count, before, g)
+    kernel = e.turned("%y", window, c, o, y.dtype)
+    e.convolve(g, source, kernel, "%out")
+    return e.done(_flops(g))
+
+
+def _flops(g: Geometry) -> int:
+    return 2 * g.n * product(g.count) * product(g.window) * g.c * g.o
+
+
+def takes(node: Node) -> bool:
+    """One group, in a dtype that sums in itself."""
+    return dict(node.attrs)["groups"] == 1 and node.dtype not in HALF and all(a.spec.size for a in node.args)
+
+
+def takes_input_grad(node: Node) -> bool:
+    """Also stride 1, and a padding within the kernel's reach."""
+    strides, padding, dilation = _attributes(node)
+    window = node.args[1].shape[:-2]
+    fits = all(
+        lo <= (w - 1) * d and hi <= (w - 1) * d
+        for (lo, hi), w, d in zip(padding, window, dilation, strict=True)
+    )  # fmt: skip
+    return takes(node) and set(strides) == {1} and fits
