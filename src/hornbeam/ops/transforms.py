@@ -11,7 +11,7 @@ from hornbeam.errors import GradientError, explain
 from hornbeam.ir.primitives.control import CUSTOM_GRADIENT
 from hornbeam.ir.primitives.movement import BROADCAST, STOP_GRADIENT
 from hornbeam.ops.op import op
-from hornbeam.runtime.tape import GradientTape, no_recording
+from hornbeam.runtime.tape import GradientTape
 from hornbeam.runtime.tensor import Tensor, as_tensor
 from hornbeam.runtime.variable import variable_of
 
@@ -79,8 +79,8 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         args = tree.map(lambda x: as_tensor(x) if _is_variable(x) else x, args)
         tensors = [t for t in tree.leaves(args) if isinstance(t, Tensor)]
-        with no_recording():
-            outputs, grad_fn = f(*args, **kwargs)
+        # Recorded: what ``grad_fn`` closes over depends on the arguments, for derivatives of it.
+        outputs, grad_fn = f(*args, **kwargs)
         flat, structure = tree.flatten(outputs)
         flat = [as_tensor(o) for o in flat]
 

@@ -581,8 +581,9 @@ def reset_default_graph(make: Callable[[], Graph] = Graph) -> None:
     if recording() is not None and not was_default:
         raise SessionError("reset_default_graph: not inside   with graph.as_default():")
     _default.clear()
-    if was_default:
-        install(default_graph(make))
+    if was_default:  # the graph that is still installed here is the old one
+        _default.append(make())
+        install(_default[0])
 
 
 def disable_eager_execution(make: Callable[[], Graph] = Graph) -> None:

@@ -343,13 +343,3 @@ def _stacked(rows: list[list[Any]], sources: list[Any], shape: tuple[int, ...]) 
             stacked = as_tensor(parts) if parts else as_tensor(np.zeros((0,), _variable(source).dtype))
             out.append(stacked.reshape((*shape, *source.shape)))
     return out
-
-
-@contextmanager
-def no_recording() -> Iterator[None]:
-    """Within the block no tape records."""
-    token = active.set(())
-    try:
-        yield
-    finally:
-        active.reset(token)
