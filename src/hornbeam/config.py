@@ -20,7 +20,9 @@ class Flag(Generic[T]):
     """A setting of the process, typed by its default. Raises HornbeamError for a value that is not allowed."""
 
     def __init__(self, name: str, default: T, about: str, allowed: tuple[T, ...] | None = None) -> None:
-        self.name, self.default, self.about, self.allowed = name, default, about, allowed
+        self.name, self.about = name, about
+        self.default: T = default
+        self.allowed: tuple[T, ...] | None = allowed
         self.value: T = self._parse(os.environ.get(f"HORNBEAM_{name}"))
 
     def _parse(self, text: str | None) -> T:
@@ -29,7 +31,7 @@ class Flag(Generic[T]):
         try:
             return self._checked(type(self.default)(text))
         except ValueError:
-            raise HornbeamError(f"HORNBEAM_{self.name}={text!r} is not a {type(self.default).__name__}.") from None
+            raise HornbeamError(f"HORNBEAM_{self.name}={text!r} cannot be read as {type(self.default).__name__}.") from None
 
     def _checked(self, value: T) -> T:
         if self.allowed is not None and value not in self.allowed:

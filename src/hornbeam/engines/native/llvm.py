@@ -140,7 +140,7 @@ class Function:
         start: Value,
         stop: Value,
         step: int,
-        body: Callable[..., Sequence[Value]],
+        body: Callable[..., Sequence[Value] | None],
         carries: Sequence[Value] = (),
         hint: str = "i",
     ) -> list[Value]:
@@ -448,6 +448,11 @@ class Function:
                 return self.cast(self._to_odd(x), dtype)
             if dtype == dtypes.bfloat16:
                 return self._to_bfloat16(x)
+            if source == dtypes.bfloat16 and dtype == dtypes.float64:
+                return self.cast(self.cast(x, dtypes.float32), dtype)
+            if source == dtypes.bfloat16:  # no fpext, which LLVM would swap with floor and then call for the way back
+                upper = self.cast(self.bitcast(x, dtypes.uint16), dtypes.uint32)
+                return self.bitcast(self.bits("shl", upper, self.constant(16, dtypes.uint32, x.width)), dtype)
             op = "fpext" if dtype.itemsize > source.itemsize else "fptrunc"
             return self.define(dtype, x.width, f"{op} {x.typed} to {target}")
         if dtypes.is_floating(source):

@@ -389,7 +389,7 @@ class LoopEmitter:
         f = self.f
         if node in self.reduced:
             return self.scalars[node]
-        pointer, dtype, filled = self.kept.get(self._key(node, at), ("", None, self.stage))
+        pointer, dtype, filled = self.kept.get(self._key(node, at), ("", node.dtype, self.stage))
         if filled < self.stage:
             return f.load(f.address(pointer, j, dtype), dtype, self.lanes, mask)
         if node.primitive is CONSTANT and node.spec.size == 1:

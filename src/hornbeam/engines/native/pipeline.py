@@ -206,6 +206,6 @@ def _driver(module: Module, name: str, kernels: Sequence[tuple[Kernel, int]], pl
             f.emit(f"call void @{kernel.name}({arguments}, i64 0, i64 {kernel.units})")
             continue
         call = f"call void @{kernel.name}({arguments}, {pointer(scratch)}, i64 "
-        f.loop(index(0), index(kernel.units), 1, lambda i, call=call: f.emit(f"{call}{i.ref})") or (), hint="chunk")
+        f.loop(index(0), index(kernel.units), 1, lambda i, call=call: f.emit(f"{call}{i.ref})"), hint="chunk")
     f.finish()
     return name

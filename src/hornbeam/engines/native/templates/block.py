@@ -39,7 +39,7 @@ class Block:
 
     def units(self, count: int, body: Callable[[Value], None], operations: int = 0) -> list[Kernel]:
         """The loop over units of work that threads may share, and the end of the function."""
-        self.f.loop(Value("%begin", I64), Value("%end", I64), 1, lambda u: body(u) or (), hint="unit")
+        self.f.loop(Value("%begin", I64), Value("%end", I64), 1, body, hint="unit")
         self.f.finish()
         return [Kernel(self.name, self.buffers, count, (self.node,), operations)]
 
@@ -65,7 +65,7 @@ class Block:
         f, lanes = self.f, self.lanes
         whole = length - length % lanes
         if whole:
-            f.loop(index(0), index(whole), lanes, lambda j: body(j, None) or (), hint="j")
+            f.loop(index(0), index(whole), lanes, lambda j: body(j, None), hint="j")
         if length > whole:
             body(index(whole), f.tail_mask(index(length - whole), lanes))
 

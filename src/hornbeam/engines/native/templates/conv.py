@@ -125,7 +125,7 @@ class Emitter:
                     f.emit(f"call void @{phase.name}(ptr {a}, ptr {b}, ptr {c}, ptr {scratch}, i64 0)")
                 else:
                     text = f"call void @{phase.name}(ptr {a}, ptr {b}, ptr {c}, ptr {scratch}, i64 "
-                    f.loop(index(0), index(phase.chunks), 1, lambda i, t=text: f.emit(f"{t}{i.ref})") or (), hint="c")
+                    f.loop(index(0), index(phase.chunks), 1, lambda i, t=text: f.emit(f"{t}{i.ref})"), hint="c")
 
         return call
 
@@ -146,7 +146,7 @@ class Emitter:
             if depth == len(sizes):
                 body(at)
             else:
-                f.loop(index(0), index(sizes[depth]), 1, lambda i: nest(depth + 1, [*at, i]) or (), hint="s")
+                f.loop(index(0), index(sizes[depth]), 1, lambda i: nest(depth + 1, [*at, i]), hint="s")
 
         nest(0, [])
 

@@ -75,7 +75,7 @@ def scatter(module: Module, fusion: Fusion, name: str, node: Node, machine: Targ
                 f.store(combine(old, value), to, mask)
 
             # An update that is outside is dropped: no turn of a loop that turns once.
-            f.loop(index(0), Value(_one_if(b, inside), I64), 1, lambda _: b.row(after, write) or (), hint="in")
+            f.loop(index(0), Value(_one_if(b, inside), I64), 1, lambda _: b.row(after, write), hint="in")
             return []
 
         f.loop(index(0), index(many), 1, update, hint="u")
@@ -214,7 +214,7 @@ class Word:
 
     def _with(self, op: str, other: object) -> Word:
         f = self.b.f
-        y = other.value if isinstance(other, Word) else f.constant(int(np.uint32(other)), dtypes.uint32, self.b.lanes)  # type: ignore[call-overload]
+        y = other.value if isinstance(other, Word) else f.constant(int(np.uint32(other)), dtypes.uint32, self.b.lanes)  # type: ignore[arg-type]
         return Word(self.b, f.add(self.value, y) if op == "add" else f.bits(op, self.value, y))
 
     def __add__(self, other: object) -> Word:
