@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-from typing import Any
 
 import numpy as np
 from keras.src import tree
@@ -53,7 +52,7 @@ def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
 
 
 def _default_dtype(x):
-    """Keras's dtypes for Python values: bool, int32 and the float that ``floatx`` says; None where ``x`` has its own."""
+    """The dtype that Keras gives Python values, where it is ``floatx``; None leaves it to ``as_tensor``."""
     leaves = tree.flatten(x)
     if any(hasattr(e, "dtype") for e in leaves) or not leaves:
         return None if leaves else floatx()
@@ -205,11 +204,10 @@ def remat(f):
 
 
 def grad(f, argnums=0):
-    chosen = standardize_argnums(argnums)
-
-    def call(*args):
-        args = [tree.map_structure(convert_to_tensor, a) for a in args]
-        return transforms.grad(f, chosen)(*args)
+    def call(*args, **kwargs):
+        chosen = standardize_argnums(argnums, len(args))
+        args = [tree.map_structure(convert_to_tensor, a) if i in chosen else a for i, a in enumerate(args)]
+        return transforms.grad(f, chosen[0] if isinstance(argnums, int) else chosen)(*args, **kwargs)
 
     return call
 
@@ -218,12 +216,14 @@ def grad(f, argnums=0):
 def device_scope(device_name):
     """Everything runs on the CPU; the name is only checked. Raises ValueError for anything that is not a string."""
     if not isinstance(device_name, str):
-        raise ValueError(f"Invalid value for argument `device_name`. Expected a string like 'cpu:0'. Received: {device_name}")
+        raise ValueError(
+            f"Invalid value for argument `device_name`. Expected a string like 'cpu:0'. Received: {device_name}"
+        )
     yield
 
 
 def compute_output_spec(fn, *args, **kwargs):
-    """What ``fn`` returns for KerasTensors, by tracing it: twice where dimensions are unknown, as ``hornbeam`` graphs do.
+    """What ``fn`` returns for KerasTensors, by tracing it: twice where dimensions are unknown, as graphs do.
 
     Nothing is computed and no state changes.
     """

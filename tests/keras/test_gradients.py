@@ -1,0 +1,122 @@
+"""Gradients through Keras's operations where Keras's own tests know three backends by name, and skip for the others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import hornbeam as hb
+from hornbeam import keras
+
+ops = keras.ops
+each_way = pytest.mark.parametrize("wrap", [lambda fn: fn, hb.function], ids=["eager", "traced"])
+
+
+def nudged(low: float, high: float, bits: int, narrow: bool) -> tuple[float, float, float]:
+    """The range [low, high] moved so that 0 is one of the 2**bits levels (one less if narrow), and the step."""
+    first, last = int(narrow), 2**bits - 1
+    step = (high - low) / (last - first)
+    zero = min(max(round(first - low / step), first), last)
+    return (first - zero) * step, (last - zero) * step, step
+
+
+RANGES = [(0.0, 255.0), (0.5, 128.0), (-128.0, -0.5), (-0.1, 127.4), (0.0, 254.0), (0.1, 127.1), (-3.0, 3.0)]
+
+
+@each_way
+@pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("low, high", RANGES)
+def test_fake_quantization_rounds_forward_and_clips_backward(wrap, low, high, bits, narrow):
+    first, last, step = nudged(low, high, bits, narrow)
+    around = [first - step, first - step / 8, first + step / 8, first + step, last - step / 8, last + step]
+    x = np.array(around, "float32")
+
+    def quantize(x):
+        return keras.quantizers.fake_quant_with_min_max_vars(x, low, high, bits, narrow)
+
+    expected = np.array([first, first, first, first + step, last, last])
+    np.testing.assert_allclose(wrap(quantize)(ops.array(x)), expected, rtol=1e-5, atol=1e-6)
+    weights = np.arange(1, 7, dtype="float32")
+    gradient = wrap(ops.grad(lambda x: ops.sum(weights * quantize(x))))(ops.array(x))
+    np.testing.assert_array_equal(gradient, weights * [0, 0, 1, 1, 1, 0])
+
+
+def test_fake_quantization_by_channel():
+    low, high = np.array([-1.0, 0.0], "float32"), np.array([1.55, 510.0], "float32")  # in steps of 0.01 and 2
+    x = ops.array([[-1.5, 3.1], [0.304, 511.0]], dtype="float32")
+
+    def quantize(x):
+        return keras.quantizers.fake_quant_with_min_max_vars(x, low, high, 8, False, 1)
+
+    np.testing.assert_allclose(quantize(x), [[-1.0, 4.0], [0.3, 510.0]], rtol=1e-5)
+    np.testing.assert_array_equal(ops.grad(lambda x: ops.sum(quantize(x)))(x), [[0, 1], [1, 0]])
+
+
+@ops.custom_gradient
+def log1pexp(x):
+    e = ops.exp(x)
+
+    def rule(*args, upstream=None):
+        (upstream,) = args if upstream is None else (upstream,)
+        return upstream * (1.0 - 1.0 / (1 + e))
+
+    return ops.log(1 + e), rule
+
+
+@each_way
+def test_a_gradient_of_ones_own_stands_for_the_derived_one(wrap):
+    x = ops.convert_to_tensor(100.0)
+    assert float(wrap(ops.grad(log1pexp))(x)) == 1.0
+    assert np.isnan(float(wrap(ops.grad(lambda x: ops.log(1 + ops.exp(x))))(x)))
+
+
+@each_way
+def test_a_function_with_its_own_gradient_takes_a_variable(wrap):
+    variable = keras.Variable(5.0, trainable=False)
+    assert float(wrap(ops.grad(lambda x: log1pexp(variable) + x))(ops.convert_to_tensor(2.0))) == 1.0
+    with hb.GradientTape() as tape:
+        tape.watch(variable.value)
+        y = log1pexp(variable)
+    assert float(y) == pytest.approx(np.log1p(np.exp(5.0)))
+
+
+@each_way
+def test_division_by_zero_has_no_gradient_where_it_is_zero(wrap):
+    gradients = wrap(ops.grad(lambda a, b: ops.sum(ops.divide_no_nan(a, b)), argnums=(0, 1)))
+    to_a, to_b = gradients(ops.array([1.0, 2.0]), ops.array([0.0, 2.0]))
+    np.testing.assert_allclose(to_a, [0.0, 0.5])
+    np.testing.assert_allclose(to_b, [0.0, -0.5])
+
+
+@pytest.mark.parametrize("causal", [False, True], ids=["all", "causal"])
+def test_flash_attention_gives_what_attention_gives(causal):
+    rng = np.random.default_rng(1)
+    q, k, v = (ops.array(rng.normal(size=(2, 5, 3, 4)), dtype="float32") for _ in range(3))
+
+    def loss(q, k, v, flash):
+        return ops.sum(ops.square(ops.dot_product_attention(q, k, v, is_causal=causal, flash_attention=flash)))
+
+    plain, flash = (ops.grad(lambda *a: loss(*a, flash), argnums=(0, 1, 2))(q, k, v) for flash in (False, True))
+    for a, b in zip(plain, flash):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_grad_takes_positions_structures_variables_and_keywords():
+    def f(x, parts, scale=1.0):
+        return scale * x * parts["a"] + parts["b"][0] * 0 + 1  # not a scalar: its sum is differentiated
+
+    x = keras.Variable([1.0, 2.0])
+    parts = {"a": ops.array([3.0, 4.0]), "b": [ops.array(5.0), ops.array(6.0)]}
+    np.testing.assert_array_equal(ops.grad(f)(x, parts, scale=2.0), [6.0, 8.0])
+    (by_parts,) = ops.grad(f, argnums=(-1,))(x, parts)
+    np.testing.assert_array_equal(by_parts["a"], [1.0, 2.0])
+    assert [float(g) for g in by_parts["b"]] == [0.0, 0.0]
+    by_x, by_parts = ops.grad(f, argnums=(0, 1))(x, parts)
+    np.testing.assert_array_equal(by_x, [3.0, 4.0])
+
+
+@pytest.mark.parametrize("argnums, error", [(2, ValueError), ((0, 0), ValueError), ("x", TypeError)])
+def test_grad_of_an_argument_that_is_not_there(argnums, error):
+    with pytest.raises(error, match="argnums"):
+        ops.grad(lambda x, y: x * y, argnums=argnums)(ops.array(1.0), ops.array(2.0))
