@@ -65,7 +65,7 @@ SHAPES = [
     ("atleast_2d", (V,)), ("atleast_1d", (3.0,)), ("flip", (X,)), ("flip", (X, (0, 2))), ("fliplr", (M,)),
     ("flipud", (M,)),
     ("rot90", (M,)), ("rot90", (M, 2)), ("rot90", (M, -1)), ("rot90", (X, 1, (2, 1))),
-    ("roll", (X, 5)), ("roll", (X, -1, 1)), ("roll", (X, (1, 2), (0, 2))),
+    ("roll", (X, 5)), ("roll", (X, -1, 1)), ("roll", (X, (1, 2), (0, 2))), ("roll", (X, (1, 2), 1)),
     ("stack", ([M, M], -1)), ("vstack", ([V, V],)), ("hstack", ([V, V],)), ("dstack", ([M, M],)),
     ("column_stack", ([V, V],)),
     ("append", (M, M, 1)), ("append", (M, V)), ("split", (X, 2, 2)), ("split", (X, [1, 3], 2)),

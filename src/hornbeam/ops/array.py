@@ -239,10 +239,15 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Any:
         return roll(x.reshape((x.size,)), shift, 0).reshape(x.shape)
     axes = list(axis) if isinstance(axis, (tuple, list)) else [axis]
     if known(shift):
-        shifts = np.broadcast_to(static(shift, "the shift", ""), (len(axes),)).tolist()
+        shifts = static(shift, "the shift", "").reshape(-1).tolist()
     else:
-        shifts = list(as_tensor(shift).reshape((-1,))) * (len(axes) if as_tensor(shift).size == 1 else 1)
-    for by, a in zip(shifts, axes, strict=True):
+        shifts = list(as_tensor(shift).reshape((-1,)))
+    if len(shifts) != len(axes) and 1 not in (len(shifts), len(axes)):
+        raise ShapeError(f"roll: {len(shifts)} shifts were given for {len(axes)} axes.")
+    if not shifts or not axes:
+        return x
+    many = max(len(shifts), len(axes))
+    for by, a in zip(shifts * (many // len(shifts)), axes * (many // len(axes)), strict=True):
         a = as_axis(a, x.ndim)
         n = x.shape[a]
         if n == 0:

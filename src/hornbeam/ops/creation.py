@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -140,9 +141,14 @@ def linspace(
     return (values, step) if retstep else values
 
 
+def _number(num: Any) -> int:
+    return operator.index(static(num, "how many values", "give it as a Python int").item())
+
+
 def _spaced(start: Any, stop: Any, num: int, endpoint: bool, axis: int) -> tuple[Any, Any]:
     """The values of linspace, and its step (NaN if there is none)."""
     first, last = meeting_inexact(start, stop)
+    num = _number(num)
     if num < 0:
         raise ShapeError(f"linspace: the number of values must not be negative, got {num}.")
     intervals = num - 1 if endpoint else num
@@ -177,6 +183,7 @@ def geomspace(
     The bounds must not be zero and must have the same sign.
     """
     first, last = meeting_inexact(start, stop)
+    num = _number(num)
     inner, _ = _spaced(scalar(0, first.dtype), LOG(last / first), num, endpoint, axis)
     axis = as_axis(axis, inner.ndim)
     scale = first if not first.ndim else BROADCAST(first, shape=inner.shape[:axis] + inner.shape[axis + 1 :])
