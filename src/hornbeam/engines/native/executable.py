@@ -39,10 +39,12 @@ class NativeExecutable:
     """One table of addresses goes into compiled code; host steps see the same buffers as arrays."""
 
     def __init__(
-        self, code: Code | None, segments: Sequence[str | HostStep], layout: Layout, roots: Sequence[int], peak_bytes: int
+        self, code: Code | None, segments: Sequence[str | HostStep], layout: Layout, roots: Sequence[int]
     ) -> None:
         self._code = code  # keeps the addresses below alive
-        self.layout, self.roots, self.peak_bytes = layout, tuple(roots), peak_bytes
+        self.layout, self.roots = layout, tuple(roots)
+        given = {*range(layout.params), *layout.results}
+        self.peak_bytes = layout.nbytes + sum(layout.specs[i].nbytes for i in given)
         entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
         self.steps: list[Callable[[int], None] | HostStep] = [
             entry(code[s]) if isinstance(s, str) and code is not None else s for s in segments  # type: ignore[misc]

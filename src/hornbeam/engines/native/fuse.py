@@ -23,6 +23,7 @@ from hornbeam.ir.node import PARAM, Node
 from hornbeam.ir.primitives.movement import CONCAT, CONSTANT, IOTA, PAD, PICK, RESHAPE
 from hornbeam.ir.primitives.reduce import REDUCE_AND, REDUCE_MAX, REDUCE_MIN, REDUCE_OR, PROD, SUM
 from hornbeam.ir.program import Program
+from hornbeam.ir.simplify import simplify
 
 REDUCTIONS = frozenset((SUM, PROD, REDUCE_MAX, REDUCE_MIN, REDUCE_AND, REDUCE_OR))
 MAX_ROOTS = 24  # nodes computed by one kernel: beyond that registers and pointers spill
@@ -92,7 +93,18 @@ class Fusion:
         if p is PAD or p is CONCAT:
             return "assemble"
         template = self.templates.get(p.name)
-        return "block" if template is not None and node.spec.size and template.takes(node) else "host"
+        sized = not _single(node) or node.spec.size
+        return "block" if template is not None and sized and template.takes(node) and self._bodies_run(node) else "host"
+
+    def _bodies_run(self, node: Node) -> bool:
+        """Whether the bodies of control flow have native code throughout."""
+        for _, value in node.attrs:
+            for body in value if isinstance(value, tuple) else (value,):
+                if isinstance(body, Program):
+                    kinds = Fusion(simplify(body), self.templates).kinds.values()
+                    if "host" in kinds:
+                        return False
+        return True
 
     def _reduction_kind(self, node: Node) -> str:
         axes, rank = dict(node.attrs)["axes"], len(node.args[0].shape)

@@ -86,7 +86,12 @@ class Module:
         self.functions: list[str] = []
         self.globals: list[str] = []
         self.declared: dict[str, str] = {}
+        self._numbers = itertools.count()
         self.helpers: set[str] = set()  # functions and constants already emitted, by name
+
+    def name(self) -> str:
+        """A name for a function, not given before."""
+        return f"k{next(self._numbers)}"
 
     def declare(self, name: str, result: str, *arguments: str) -> None:
         self.declared.setdefault(name, f"declare {result} @{name}({', '.join(arguments)})")
@@ -98,14 +103,17 @@ class Module:
 class Function:
     """One function being emitted: append-only text with a current block.
 
-    ``fixed`` names the parameters (``ptr`` or ``i64``); ``finish`` closes it and adds it to the module.
+    Pointer parameters do not overlap unless it is ``aliased``. ``finish`` closes it and adds it to the module.
     """
 
-    def __init__(self, module: Module, name: str, parameters: Sequence[tuple[str, str]], attributes: str = "") -> None:
+    def __init__(
+        self, module: Module, name: str, parameters: Sequence[tuple[str, str]], attributes: str = "", aliased: bool = False
+    ) -> None:
         self.module, self.name = module, name
         self.lines: list[str] = []
         self.entry: list[str] = []
-        listed = ", ".join(f"{kind} noalias %{p}" if kind == "ptr" else f"{kind} %{p}" for kind, p in parameters)
+        pointer = "ptr" if aliased else "ptr noalias"
+        listed = ", ".join(f"{pointer if kind == 'ptr' else kind} %{p}" for kind, p in parameters)
         self.header = f"define void @{name}({listed}) {attributes}{{"
         self.counter = itertools.count()
         self.block = "start"
@@ -195,9 +203,7 @@ class Function:
             for x, y in zip(computed, otherwise, strict=True)
         ]
 
-    def repeat(
-        self, condition: Callable[[Value], Value], body: Callable[[Value], Value], start: Value
-    ) -> Value:
+    def while_any(self, condition: Callable[[Value], Value], body: Callable[[Value], Value], start: Value) -> Value:
         """``while any(condition(x)): x = body(x)``."""
         n = next(self.counter)
         before = self.block
@@ -215,6 +221,35 @@ class Function:
         )
         self.label(f"done{n}")
         return x
+
+    def count_while(self, going: Callable[[Value], Value], body: Callable[[Value], Any]) -> Value:
+        """``i = 0; while going(i): body(i); i += 1``; returns the last i."""
+        n = next(self.counter)
+        head, inside, done = (f"while.{part}{n}" for part in ("head", "body", "done"))
+        before = self.block
+        self.emit(f"br label %{head}")
+        self.label(head)
+        i, following = Value(self.fresh("i"), I64), self.fresh("in")
+        at = len(self.lines)
+        test = going(i)
+        self.emit(f"br i1 {test.ref}, label %{inside}, label %{done}")
+        self.label(inside)
+        body(i)
+        self.emit(f"{following} = add nsw i64 {i.ref}, 1")
+        last = self.block
+        self.emit(f"br label %{head}")
+        self.lines.insert(at, f"  {i.ref} = phi i64 [ 0, %{before} ], [ {following}, %{last} ]")
+        self.label(done)
+        return i
+
+    def only_if(self, condition: Value, body: Callable[[], Any]) -> None:
+        """``if condition: body()``."""
+        n = next(self.counter)
+        self.emit(f"br i1 {condition.ref}, label %then{n}, label %after{n}")
+        self.label(f"then{n}")
+        body()
+        self.emit(f"br label %after{n}")
+        self.label(f"after{n}")
 
     # -- memory ---------------------------------------------------------------------------------------------------------------
 

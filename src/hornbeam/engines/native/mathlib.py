@@ -840,7 +840,7 @@ def erf(x: Lanes) -> Lanes:
     a = abs(x)
     near = fma(x, polynomial(x * x, ERF[x.dtype.name]), x)
     if x.dtype == dtypes.float32:
-        far = polynomial(a.at_most(3.95) - 2.5, ERFC32)
+        far = where(a >= 3.92, 0.0, polynomial(a - 2.5, ERFC32))  # 1 - far rounds to 1 from there
     else:
         far = _erfc_far(a.at_most(6.0))
     return where(a < 1.0, near, (1.0 - far).signed_as(x))
@@ -1073,7 +1073,7 @@ def _fmod(x: Lanes, y: Lanes) -> Lanes:
         return fma(-(left / unit).trunc(), unit, left)
 
     left = step(left)
-    left = Lanes(f, f.repeat(lambda v: (abs(Lanes(f, v)) >= b).v, lambda v: step(Lanes(f, v)).v, left.v))
+    left = Lanes(f, f.while_any(lambda v: (abs(Lanes(f, v)) >= b).v, lambda v: step(Lanes(f, v)).v, left.v))
     left = where(left < 0.0, left + b, left)
     left = where(usable, where(a >= b, left, a), NAN)
     return where(x.isnan() | y.isnan(), NAN, left.signed_as(x))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from hornbeam.ir.node import Node
 
 ALIGNMENT = 64
@@ -31,7 +29,3 @@ class Plan:
             self.offsets[node] = at
             placed.append((at, at + size, first, last))
             self.nbytes = max(self.nbytes, at + size)
-
-    def peak(self, always: Sequence[Node]) -> int:
-        """Bytes of arguments, results and of the arena."""
-        return self.nbytes + sum(n.spec.nbytes for n in always)

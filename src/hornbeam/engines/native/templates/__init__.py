@@ -9,7 +9,7 @@ from hornbeam.engines.native.fuse import Fusion
 from hornbeam.engines.native.llvm import HALF, Module
 from hornbeam.engines.native.loops import Kernel
 from hornbeam.engines.native.target import Target
-from hornbeam.engines.native.templates import conv, dot, index
+from hornbeam.engines.native.templates import control, conv, dot, index
 from hornbeam.ir.node import Node
 
 
@@ -29,6 +29,10 @@ def _scatters(node: Node) -> bool:
 
 
 TEMPLATES: dict[str, Template] = {
+    "call": Template(control.call),
+    "scan": Template(control.scan),
+    "switch": Template(control.switch),
+    "while": Template(control.while_),
     "conv": Template(conv.conv, conv.takes),
     "conv_input_grad": Template(conv.conv_input_grad, conv.takes_input_grad),
     "conv_kernel_grad": Template(conv.conv_kernel_grad, conv.takes),

@@ -29,6 +29,7 @@ from hornbeam.engines.native.target import Target
 
 CHAINS = 16  # interleaved chains of a product with one row or column
 CHUNK = 1 << 19  # multiply-adds worth a chunk of their own
+UNROLL = 64
 CHUNKS = 32  # wanted of a product that is large enough
 SPLIT = 1024  # least k in one part of a split product
 STACK = 192 << 10  # bytes of A packed on the stack of a chunk
@@ -118,7 +119,6 @@ class Plan:
     splits: int  # of k
     pack_a: bool
     pack_b: bool
-    unroll: int = 4
 
 
 def emit(
@@ -175,10 +175,12 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
     mb, nb = _chunk(p, mr, panel, depth, splits)
     while mb > mr and mb * kc * p.compute.itemsize > target.l2 // 2:
         mb -= mr
-    conflict = p.a.row * size % 4096 == 0 and mr > 6  # rows that compete for the same lines of the first cache
-    pack_a = (conflict and min(p.n, nb) >= 512) or (p.dtype in HALF and min(p.n, nb) > panel)
+    lines, apart = (kc, p.a.column) if p.a.row == 1 else (mr, p.a.row)
+    reused = min(p.n, nb) >= 8 * panel
+    pack_a = (reused and not _stays(apart * size, lines, 4096, 8)) or (p.dtype in HALF and min(p.n, nb) > panel)
     straight = p.b.column == 1
-    pack_b = not straight or (p.m >= 8 * mr and not _stays(p.b.row * size, kc, p.k * p.n * size, target))
+    fits = p.k * p.n * size <= target.l2 // 2 and _stays(p.b.row * size, kc, target.l2 // 16, 14)
+    pack_b = not straight or (p.m >= 6 * mr and not fits)
     while pack_a and mb > mr and mb * kc * p.compute.itemsize > STACK:
         mb -= mr
     group = max(1, min(p.batches // CHUNKS, CHUNK // max(1, p.m * p.n * p.k)))
@@ -191,11 +193,9 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
     return cost, plan
 
 
-def _stays(stride: int, rows: int, whole: int, target: Target) -> bool:
-    """Whether a panel of ``rows`` rows that lie ``stride`` bytes apart stays in the second cache until its next use."""
-    way = target.l2 // 16
-    places = way // math.gcd(stride, way)
-    return whole <= target.l2 // 2 and rows <= 8 * places
+def _stays(stride: int, lines: int, way: int, ways: int) -> bool:
+    """Whether ``lines`` lines that lie ``stride`` bytes apart fit a cache of ``ways`` ways of ``way`` bytes."""
+    return lines <= ways * (way // math.gcd(stride, way) if stride >= 64 else lines)
 
 
 def _vector_plan(p: Product, target: Target) -> Plan:
@@ -355,6 +355,29 @@ class _Emitter:
             to = f.address(into, times(f, j, p.k * self.panel), p.compute)
             self.call_pack(f, "b", start, to, times(f, j, self.panel), index(p.k))
             return []
+
+        if p.b.column == 1 and p.n >= self.panel:
+            # Rows of B are read from end to end; panels that are whole are written side by side.
+            whole = smaller(f, stop, index(p.n // self.panel))
+
+            def row(k: Value) -> list[Value]:
+                at, to = f.address(source, times(f, k, p.b.row), p.dtype), f.address(into, times(f, k, self.panel), p.compute)
+
+                def piece(j: Value) -> list[Value]:
+                    for start in range(0, self.panel, self.how.lanes):
+                        value = f.load(f.address(at, plus(f, times(f, j, self.panel), start), p.dtype), p.dtype, self.how.lanes)
+                        place = plus(f, times(f, j, p.k * self.panel), start)
+                        f.store(f.cast(value, p.compute), f.address(to, place, p.compute))
+                    return []
+
+                f.loop(first, whole, 1, piece)
+                return []
+
+            f.loop(index(0), index(p.k), 1, row)
+            if p.n % self.panel:
+                f.loop(f.intrinsic("smax", first, whole), stop, 1, panel)
+            f.finish()
+            return Phase(name, chunks * self.shared_batches)
 
         f.loop(first, stop, 1, panel)
         f.finish()
@@ -539,20 +562,22 @@ class _Emitter:
                     f.store(columns[kk], to, keep)
 
         count = Value("%count", I64)
-        whole = f.sub(count, f.rem(count, index(lanes)))
-        whole = Value(whole.ref, I64)
+        whole = floor_multiple(f, count, lanes)
 
         def body(k: Value) -> list[Value]:
             square(k, None, None)
             return []
 
         f.loop(index(0), whole, lanes, body)
+        known = {self.p.k} if padded else self.counts
+        tails = sorted({c % lanes for c in known} - {0})
+        if tails:
+            rest = f.sub(count, whole)
 
-        def single(k: Value) -> list[Value]:
-            self.scalar_column(f, k, valid, step, across, 1, padded)
-            return []
+            def tail(n: int) -> Callable[[], None]:
+                return lambda: square(whole, n, lane_mask(n, lanes))
 
-        f.loop(whole, count, 1, single)
+            self.choose(f, [(f.compare("eq", rest, index(n)), tail(n)) for n in tails] + [(None, lambda: None)])
 
     def pack_scalars(self, f: Function, valid: int, step: int, across: int, along: int, padded: bool) -> None:
         def body(k: Value) -> list[Value]:
@@ -645,8 +670,9 @@ class _Emitter:
         start = [f.constant(0, p.compute, lanes)] * (rows * vectors)
         start = self.start_sums(f, rows, masks, start)
         count = Value("%count", I64)
-        unroll = how.unroll
-        whole = f.sub(count, f.rem(count, index(unroll))) if any(c % unroll for c in self.counts) else count
+        unroll = self.unroll(rows * vectors)
+        even = not any(c % unroll for c in self.counts)
+        whole = count if even else floor_multiple(f, count, unroll)
 
         def several(k: Value, *sums: Value) -> Sequence[Value]:
             now: Sequence[Value] = sums
@@ -655,11 +681,17 @@ class _Emitter:
             return now
 
         sums = f.loop(index(0), whole, unroll, several, start, hint="k")
-        if any(c % unroll for c in self.counts):
+        if not even:
             sums = f.loop(whole, count, 1, lambda k, *s: step(k, s, 0), sums, hint="k")
         self.store_sums(f, rows, columns, masks, sums)
         f.finish()
         return name
+
+    def unroll(self, sums: int) -> int:
+        """Steps of k in one turn: some 56 multiply-adds, and none left over if that can be had."""
+        most = next(u for u in (8, 4, 2, 1) if u * sums <= UNROLL or u == 1)
+        even = next(u for u in (8, 4, 2, 1) if u <= most and not any(c % u for c in self.counts))
+        return even if even * sums >= 16 else most
 
     def multiply_add(self, f: Function, x: Value, y: Value, z: Value) -> Value:
         if not dtypes.is_floating(x.dtype):
@@ -896,8 +928,11 @@ class _Vector:
     def rows(self, matrix: str, v: str, y: str, batch: Value, first: Value, stop: Value, count: Value) -> None:
         f, at = self.f, first
         along_k = self.k == 1 or self.total < self.lanes
-        for width in (4, 1) if along_k else (self.lanes, 1):
-            whole = plus_value(f, at, floor_multiple(f, f.sub(stop, at), width))
+        # Rows at a time along k: eight registers of sums. Along rows: vectors of rows, side by side in memory.
+        few = max(1, 8 * self.lanes // CHAINS)
+        several = self.e.target.registers * 3 // 16
+        for width in (few, 1) if along_k else (several * self.lanes, self.lanes, 1):
+            whole = plus_value(f, at, times(f, divide(f, f.sub(stop, at), width)[0], width))
 
             def some(r: Value, width: int = width) -> list[Value]:
                 x = f.address(matrix, times(f, r, self.row), self.p.dtype)
@@ -905,7 +940,8 @@ class _Vector:
                     for i, value in enumerate(self.along_k(x, v, count, width if along_k else 1)):
                         self.store(value, y, batch, plus(f, r, i))
                 else:
-                    self.store(self.along_rows(x, v, count), y, batch, r)
+                    for i, value in enumerate(self.along_rows(x, v, count, width // self.lanes)):
+                        self.store(value, y, batch, plus(f, r, i * self.lanes))
                 return []
 
             f.loop(at, whole, width, some, hint="r")
@@ -955,32 +991,36 @@ class _Vector:
         zero = f.constant(0, self.p.compute)
         return f.select(mask, self.load(base, f.select(mask, at, index(0)), stride, 1), zero)
 
-    def along_rows(self, x: str, v: str, count: Value) -> Value:
-        """Sums of ``lanes`` rows in one vector, a register for each chain; half of them at a time if they are few."""
+    def along_rows(self, x: str, v: str, count: Value, vectors: int) -> list[Value]:
+        """Sums of ``vectors`` vectors of rows, a register for each chain: as many chains at a time as registers hold."""
         f, lanes = self.f, self.lanes
-        at_once = CHAINS if self.e.target.registers >= 2 * CHAINS else CHAINS // 2
+        at_once = 4 if vectors > 1 else CHAINS // 2
         whole = floor_multiple(f, count, CHAINS)
-        chains: list[Value] = []
+        chains: list[list[Value]] = [[] for _ in range(vectors)]
         for low in range(0, CHAINS, at_once):
 
             def step(k: Value, sums: Sequence[Value], masked: bool, low: int = low) -> list[Value]:
-                out = []
-                for i, total in enumerate(sums):
+                out = list(sums)
+                for i in range(at_once):
                     at = plus(f, k, low + i)
                     inside = f.compare("lt", at, count) if masked else None
                     at = f.select(inside, at, index(0)) if inside else at
                     y = self.load(v, times(f, at, self.v), 1, 1)
-                    z = self.load(x, times(f, at, self.k), self.row, lanes)
-                    if inside:
-                        y = f.select(inside, y, f.constant(0, self.p.compute))
-                        z = f.select(inside, z, f.constant(0, self.p.compute))
-                    out.append(self.e.multiply_add(f, z, f.splat(y, lanes), total))
+                    y = f.splat(f.select(inside, y, f.constant(0, self.p.compute)) if inside else y, lanes)
+                    row = f.address(x, times(f, at, self.k), self.p.dtype)
+                    for w in range(vectors):
+                        z = self.load(row, index(w * lanes * self.row), self.row, lanes)
+                        z = f.select(inside, z, f.constant(0, self.p.compute)) if inside else z
+                        place = w * at_once + i
+                        out[place] = self.e.multiply_add(f, z, y, sums[place])
                 return out
 
-            zeros = [f.constant(0, self.p.compute, lanes)] * at_once
+            zeros = [f.constant(0, self.p.compute, lanes)] * (at_once * vectors)
             sums = f.loop(index(0), whole, CHAINS, lambda k, *s: step(k, s, False), zeros, hint="k")
-            chains += f.loop(whole, count, CHAINS, lambda k, *s: step(k, s, True), sums, hint="k")
-        return self.tree(chains, stop=1)
+            sums = f.loop(whole, count, CHAINS, lambda k, *s: step(k, s, True), sums, hint="k")
+            for w in range(vectors):
+                chains[w] += sums[w * at_once : (w + 1) * at_once]
+        return [self.tree(parts, stop=1) for parts in chains]
 
     def tree(self, parts: Sequence[Value], stop: int = 0) -> Value:
         """Chain i plus chain i + 8, then + 4, + 2, + 1: between registers first, then between lanes unless ``stop``."""

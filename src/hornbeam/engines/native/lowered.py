@@ -1,0 +1,124 @@
+"""``Lowered``: a Program as kernels and host steps in order, with a place for every buffer and a plan of their memory.
+
+The Executable of a whole Program is made from one; so is a function for each body of native control flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hornbeam.base import dtypes
+from hornbeam.base.spec import Spec
+from hornbeam.engines.native.emit import emit
+from hornbeam.engines.native.executable import HostStep
+from hornbeam.engines.native.fuse import Fusion
+from hornbeam.engines.native.llvm import Function, Module, index
+from hornbeam.engines.native.loops import Kernel
+from hornbeam.engines.native.plan import Plan
+from hornbeam.engines.native.target import Target as Machine
+from hornbeam.ir.node import PARAM, Node, param, results
+from hornbeam.ir.primitives.movement import CONSTANT
+from hornbeam.ir.program import Program
+
+
+class Lowered:
+    """What running ``program`` takes.
+
+    steps: kernels, and nodes whose reference runs on the host.
+    places: buffer -> its place in the table of addresses; parameters come first.
+    made: results with memory of their own (not parameters or constants).
+    plan: where the other buffers lie in the arena.
+    """
+
+    def __init__(self, module: Module, program: Program, machine: Machine, templates: Mapping[str, Any]) -> None:
+        self.module, self.program = module, program
+        self.fusion = fusion = Fusion(program, templates)
+        self.steps: list[Kernel | Node] = [s for c in fusion.clusters for s in emit(module, fusion, c, machine)]
+        self.places: dict[Node, int] = {p: i for i, p in enumerate(program.params)}
+        self._scratch = _scratch_of(self.steps)
+        uses: dict[Node, list[int]] = {}
+        for i, step in enumerate(self.steps):
+            for node in [*self._touched(step), *([self._scratch[i]] if i in self._scratch else [])]:
+                uses.setdefault(node, []).append(i)
+                self.places.setdefault(node, len(self.places))
+        for root in program.roots:
+            self.places.setdefault(root, len(self.places))
+        self.made = list(dict.fromkeys(r for r in program.roots if r.primitive not in (PARAM, CONSTANT)))
+        given = {*program.params, *self.made}
+        self.plan = Plan(
+            {n: (min(at), max(at)) for n, at in uses.items() if n not in given and n.primitive is not CONSTANT}
+        )
+
+    @property
+    def constants(self) -> list[Node]:
+        return [n for n in self.places if n.primitive is CONSTANT]
+
+    @property
+    def host_steps(self) -> list[Node]:
+        return [s for s in self.steps if isinstance(s, Node)]
+
+    def segments(self, prefix: str) -> list[str | HostStep]:
+        """Emit functions of the table that run the kernels; between them stand the host steps."""
+        found: list[str | HostStep] = []
+        run: list[tuple[Kernel, int]] = []
+
+        def close() -> None:
+            if run:
+                found.append(_driver(self.module, f"{prefix}{len(found)}", run, self.places))
+                run.clear()
+
+        for i, step in enumerate(self.steps):
+            if isinstance(step, Kernel):
+                run.append((step, self.places[self._scratch[i]] if i in self._scratch else -1))
+            else:
+                close()
+                outs = [step] if isinstance(step.spec, Spec) else list(results(step))
+                operands = tuple((self.places[self.fusion.base(a)], a.spec.shape) for a in step.args)
+                found.append(HostStep(step, operands, tuple(self.places.get(o, -1) for o in outs)))
+        close()
+        return found
+
+    def _touched(self, step: Kernel | Node) -> list[Node]:
+        """The buffers that a step reads or writes."""
+        if isinstance(step, Kernel):
+            return list(step.buffers)
+        outs = [step] if isinstance(step.spec, Spec) else [p for p in results(step) if p in self.fusion.used]
+        return [*map(self.fusion.base, step.args), *outs]
+
+
+def _scratch_of(steps: Sequence[Kernel | Node]) -> dict[int, Node]:
+    """A buffer for the scratch memory of each step that has some; steps that write one node share it."""
+    shared: dict[Node, Node] = {}
+    found = {}
+    for i, step in enumerate(steps):
+        if isinstance(step, Kernel) and step.chunked:
+            writes = step.writes[0]
+            if writes not in shared:
+                shared[writes] = param(Spec((step.scratch,), dtypes.uint8))
+            found[i] = shared[writes]
+    return found
+
+
+def _driver(module: Module, name: str, kernels: Sequence[tuple[Kernel, int]], places: dict[Node, int]) -> str:
+    """A function of the table that runs ``kernels`` in order."""
+    f = Function(module, name, [("ptr", "table")])
+    loaded: dict[int, str] = {}
+
+    def pointer(i: int) -> str:
+        if i not in loaded:
+            at = f.fresh("p")
+            f.emit(f"{at} = getelementptr ptr, ptr %table, i64 {i}")
+            f.emit(f"%b{i} = load ptr, ptr {at}")
+            loaded[i] = f"%b{i}"
+        return f"ptr {loaded[i]}"
+
+    for kernel, scratch in kernels:
+        arguments = ", ".join(pointer(places[b]) for b in kernel.buffers)
+        if not kernel.chunked:
+            f.emit(f"call void @{kernel.name}({arguments}, i64 0, i64 {kernel.units})")
+            continue
+        call = f"call void @{kernel.name}({arguments}, {pointer(scratch)}, i64 "
+        f.loop(index(0), index(kernel.units), 1, lambda i, call=call: f.emit(f"{call}{i.ref})"), hint="chunk")
+    f.finish()
+    return name
