@@ -31,7 +31,8 @@ class Flag(Generic[T]):
         try:
             return self._checked(type(self.default)(text))
         except ValueError:
-            raise HornbeamError(f"HORNBEAM_{self.name}={text!r} cannot be read as {type(self.default).__name__}.") from None
+            kind = type(self.default).__name__
+            raise HornbeamError(f"HORNBEAM_{self.name}={text!r} cannot be read as {kind}.") from None
 
     def _checked(self, value: T) -> T:
         if self.allowed is not None and value not in self.allowed:

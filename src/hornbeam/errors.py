@@ -90,7 +90,7 @@ class KerasSetupError(HornbeamError, ImportError):
 
 @functools.cache
 def is_own_file(filename: str) -> bool:
-    """Whether a code object's file belongs to the runtime (or Keras, NumPy, the standard library) and not to the user."""
+    """Whether a code object's file belongs to the runtime (or Keras, NumPy, the standard library), not to the user."""
     standard = filename.startswith(_STANDARD_LIBRARY) and "-packages" + os.sep not in filename
     return standard or filename.startswith((*_PACKAGE_DIRS, "<frozen")) or any(part in filename for part in _BETWEEN)
 

@@ -1,4 +1,4 @@
-"""Promotion is JAX's lattice, pinned here as ``jax.numpy.promote_types`` gave it, but that our default floats have 32 bits."""
+"""Promotion is JAX's lattice, as ``jax.numpy.promote_types`` gave it, but that our default floats have 32 bits."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,13 @@ import pytest
 from hornbeam.base import dtypes
 from hornbeam.errors import DTypeError
 
-NAMES = """
-    bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64 complex64 complex128
-""".split()
+NAMES = [
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "bfloat16", "float32",
+    "float64", "complex64", "complex128",
+]  # fmt: skip
 
-# Each row: the dtype in which it meets each of NAMES, in that order. (JAX, with 64 bits enabled, has float64 for "float32?".)
+# Each row: the dtype in which it meets each of NAMES, in that order.
+# (JAX, with 64 bits enabled, has float64 for "float32?".)
 TABLE = """
     bool:       bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64 complex64 complex128
     int8:       int8 int8 int16 int32 int64 int16 int32 int64 float32? float16 bfloat16 float32 float64 complex64 complex128
@@ -69,7 +71,13 @@ def test_python_numbers_are_weak(name, expected):
 def test_numbers_alone_have_32_bits():
     assert [dtypes.result_type(s).name for s in (True, 2, 2.5, 2j)] == ["bool", "int32", "float32", "complex64"]
     assert dtypes.result_type(1, 2.0) == dtypes.float32
-    assert [dtypes.weak_dtype(s).name for s in (True, 2, 2**40, 2.5, 2j)] == ["bool", "int32", "int64", "float32", "complex64"]
+    assert [dtypes.weak_dtype(s).name for s in (True, 2, 2**40, 2.5, 2j)] == [
+        "bool",
+        "int32",
+        "int64",
+        "float32",
+        "complex64",
+    ]
 
 
 def test_storage_formats_meet_nothing():
@@ -77,7 +85,9 @@ def test_storage_formats_meet_nothing():
         dtypes.result_type(dtypes.float8_e4m3fn, dtypes.float8_e5m2)
 
 
-@pytest.mark.parametrize("given", ["float32", np.float32, np.dtype("float32"), np.dtype(">f4").newbyteorder("="), float])
+@pytest.mark.parametrize(
+    "given", ["float32", np.float32, np.dtype("float32"), np.dtype(">f4").newbyteorder("="), float]
+)
 def test_what_names_a_dtype(given):
     assert dtypes.as_dtype(given) is dtypes.float32
 
@@ -92,4 +102,7 @@ def test_kinds():
     assert dtypes.is_floating(dtypes.bfloat16) and dtypes.is_inexact(dtypes.complex64)
     assert not dtypes.is_floating(dtypes.int8) and dtypes.is_integer(dtypes.uint8) and dtypes.is_bool(dtypes.bool_)
     assert (dtypes.real_dtype(dtypes.complex128), dtypes.real_dtype(dtypes.float16)) == (dtypes.float64, dtypes.float16)
-    assert (dtypes.complex_dtype(dtypes.float16), dtypes.complex_dtype(dtypes.float64)) == (dtypes.complex64, dtypes.complex128)
+    assert (dtypes.complex_dtype(dtypes.float16), dtypes.complex_dtype(dtypes.float64)) == (
+        dtypes.complex64,
+        dtypes.complex128,
+    )

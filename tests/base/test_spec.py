@@ -39,7 +39,9 @@ def test_axes_are_counted_from_the_front():
         as_axes((0, -3), 3)
 
 
-@pytest.mark.parametrize("shapes", [[(2, 3), (3,)], [(), (2,)], [(1, 4), (3, 1)], [(0, 2), (1, 2)], [(2,), (2,)], [(1,), (0,)]])
+@pytest.mark.parametrize(
+    "shapes", [[(2, 3), (3,)], [(), (2,)], [(1, 4), (3, 1)], [(0, 2), (1, 2)], [(2,), (2,)], [(1,), (0,)]]
+)
 def test_broadcasting_is_numpys(shapes):
     assert broadcast_shapes(*shapes) == np.broadcast_shapes(*shapes)
 

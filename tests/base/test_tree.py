@@ -8,7 +8,17 @@ Point = namedtuple("Point", "x y")
 
 
 def test_there_and_back():
-    for structure in (3, None, [], {}, (), [1, (2, None)], {"b": 1, "a": [2]}, Point(1, {"z": 2}), OrderedDict(b=1, a=2)):
+    for structure in (
+        3,
+        None,
+        [],
+        {},
+        (),
+        [1, (2, None)],
+        {"b": 1, "a": [2]},
+        Point(1, {"z": 2}),
+        OrderedDict(b=1, a=2),
+    ):
         leaves, treedef = tree.flatten(structure)
         back = tree.unflatten(treedef, leaves)
         assert back == structure
@@ -21,7 +31,10 @@ def test_dicts_are_flattened_by_key():
 
 
 def test_map_keeps_none():
-    assert tree.map(lambda x, y: x + y, {"a": 1, "b": (2, None)}, {"a": 10, "b": (20, None)}) == {"a": 11, "b": (22, None)}
+    assert tree.map(lambda x, y: x + y, {"a": 1, "b": (2, None)}, {"a": 10, "b": (20, None)}) == {
+        "a": 11,
+        "b": (22, None),
+    }
 
 
 def test_none_is_found_anywhere():

@@ -347,7 +347,9 @@ def test_remat_assigns_variables():
 
 def test_callbacks():
     def f(x):
-        return hb.callback(lambda a: (a.sum(), a.astype(np.int32)), [x], [hb.TensorSpec((), "float32"), hb.TensorSpec((3,), "int32")])
+        return hb.callback(
+            lambda a: (a.sum(), a.astype(np.int32)), [x], [hb.TensorSpec((), "float32"), hb.TensorSpec((3,), "int32")]
+        )
 
     total, ints = in_every_mode(f, np.array([1.5, 2.5, 3.5], np.float32))
     assert (total, ints.tolist()) == (7.5, [1, 2, 3])

@@ -2,8 +2,8 @@
 
 import gc
 import threading
-import timeit
 import time
+import timeit
 import weakref
 from collections import namedtuple
 
@@ -49,8 +49,10 @@ def test_type_and_value_of_plain_arguments():
 @pytest.mark.parametrize(
     "one, other",
     [
-        (1, 1.0), (1, True), (0.0, -0.0), ("a", "b"), (None, 0), (b"a", "a"), ((1, 2), [1, 2]), ({"a": 1}, {"b": 1}), ((1,), (1, 1)),
-        (Pair(1, 2), (1, 2)), (np.zeros(2), np.zeros(3)), (np.zeros(2), np.zeros(2, np.float32)), (np.int32(1), 1), (int, float),
+        (1, 1.0), (1, True), (0.0, -0.0), ("a", "b"), (None, 0), (b"a", "a"), ((1, 2), [1, 2]),
+        ({"a": 1}, {"b": 1}), ((1,), (1, 1)),
+        (Pair(1, 2), (1, 2)), (np.zeros(2), np.zeros(3)), (np.zeros(2), np.zeros(2, np.float32)),
+        (np.int32(1), 1), (int, float),
         ({"a": [1, (2,)]}, {"a": [1, (3,)]}),
     ],
     ids=lambda v: type(v).__name__,
@@ -63,7 +65,8 @@ def test_told_apart(one, other):
     "one, other",
     [
         (1, 1), ("a", "".join(["a"])), (float("nan"), float("nan")), ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
-        (np.zeros(2, np.float32), hb.ones(2)), (np.float32(1), hb.ones(())), (np.int64(1), np.int64(2)), ([None], [None]),
+        (np.zeros(2, np.float32), hb.ones(2)), (np.float32(1), hb.ones(())), (np.int64(1), np.int64(2)),
+        ([None], [None]),
         (Pair(1, hb.ones(2)), Pair(1, hb.zeros(2))),
     ],
     ids=lambda v: type(v).__name__,
@@ -228,7 +231,9 @@ def test_variables_are_created_on_the_first_trace_only():
 
     g(hb.ones(1))
     g(hb.ones(1))
-    with pytest.raises(hb.RetraceError, match=r"'g' created variable 'again' \(at .*test_function.py:(.|\n)*first trace"):
+    with pytest.raises(
+        hb.RetraceError, match=r"'g' created variable 'again' \(at .*test_function.py:(.|\n)*first trace"
+    ):
         g(hb.ones(2))
 
 
@@ -369,7 +374,9 @@ def test_a_function_may_be_used_with_graph_tensors():
 
 
 def test_an_input_signature_casts_what_loses_nothing():
-    f = hb.function(lambda x, n: (x, n), input_signature=[hb.TensorSpec((None, 2), "float32"), hb.TensorSpec((), "int32")])
+    f = hb.function(
+        lambda x, n: (x, n), input_signature=[hb.TensorSpec((None, 2), "float32"), hb.TensorSpec((), "int32")]
+    )
     for x in ([[1, 2]], np.ones((3, 2)), hb.ones((5, 2)), [[1.5, 2.5]]):
         out = f(x, 3)
         assert (out[0].dtype, out[1].dtype) == (np.float32, np.int32)
@@ -398,7 +405,9 @@ def test_an_input_signature_has_one_spec_for_each_argument():
     f = hb.function(lambda x, y: x, input_signature=[hb.TensorSpec(None)])
     with pytest.raises(TypeError, match="1 specs in its input_signature, got 2"):
         f(1.0, 2.0)
-    nested = hb.function(lambda d: d["a"] + d["b"][0], input_signature=[{"a": hb.TensorSpec(None), "b": [hb.TensorSpec(None)]}])
+    nested = hb.function(
+        lambda d: d["a"] + d["b"][0], input_signature=[{"a": hb.TensorSpec(None), "b": [hb.TensorSpec(None)]}]
+    )
     assert nested({"a": 1, "b": [2.0]}).item() == 3
 
 

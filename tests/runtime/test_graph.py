@@ -126,7 +126,9 @@ def test_feed_shapes(graph, sess):
 def test_unfed_placeholders_are_all_named(graph, sess):
     x, y = graph.placeholder([], name="x"), graph.placeholder([None], "int32", name="labels")
     unused = graph.placeholder([])
-    with pytest.raises(hb.FeedError, match=r"'x' float32\(\) (.|\n)*'labels' int32\(\?,\)(.|\n)*test_graph.py:(.|\n)*feed_dict"):
+    with pytest.raises(
+        hb.FeedError, match=r"'x' float32\(\) (.|\n)*'labels' int32\(\?,\)(.|\n)*test_graph.py:(.|\n)*feed_dict"
+    ):
         sess.run((x * 2.0).sum() + y.astype("float32"))
     assert sess.run(x * 2.0, {x: 1.0}) == 2
     assert unused.shape == ()
@@ -339,7 +341,7 @@ def test_unknown_dimensions_are_found_and_printed(graph):
     for wrong in ([5, 6], [4], [4, 7]):
         with pytest.raises(hb.ShapeError):
             x.set_shape(wrong)
-    with pytest.raises(hb.ShapeError, match="test_graph.py:"):
+    with pytest.raises(hb.ShapeError, match=r"test_graph\.py:"):
         x + graph.placeholder([None, 5])
 
 

@@ -64,7 +64,11 @@ def test_structures_are_watched():
 
 @pytest.mark.parametrize(
     "wrong, match",
-    [(3.0, r"3.0 is a float, not a tensor(.|\n)*hb.tensor"), (np.ones(2), "ndarray"), (as_tensor(3), "int32 has no gradient")],
+    [
+        (3.0, r"3.0 is a float, not a tensor(.|\n)*hb.tensor"),
+        (np.ones(2), "ndarray"),
+        (as_tensor(3), "int32 has no gradient"),
+    ],
 )
 def test_what_cannot_be_watched(wrong, match):
     with hb.GradientTape() as tape, pytest.raises(hb.GradientError, match=match):
@@ -283,7 +287,7 @@ def test_a_tape_gives_one_set_unless_persistent():
         y = x * x
     tape.gradient(y, x)
     for again in (tape.gradient, tape.jacobian, tape.batch_jacobian):
-        with pytest.raises((hb.GradientError, hb.ShapeError), match="gives one set|leading axis"):
+        with pytest.raises((hb.GradientError, hb.ShapeError), match=r"gives one set|leading axis"):
             again(y, x)
     with tape:  # entered again it starts anew
         tape.watch(x)

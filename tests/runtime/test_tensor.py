@@ -15,7 +15,7 @@ import hornbeam as hb
 from hornbeam.runtime.tensor import as_tensor
 
 A = np.array([[1.0, -2.0], [3.0, 4.0]], np.float32)
-I = np.array([5, -3], np.int32)  # noqa: E741
+I = np.array([5, -3], np.int32)
 ARITHMETIC = [operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod]
 COMPARISONS = [operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge]
 BITWISE = [operator.and_, operator.or_, operator.xor]
@@ -233,11 +233,15 @@ class Dataset:
 @pytest.mark.parametrize(
     "given, dtype",
     [
-        (1, "int32"), (2**31, "int64"), (-(2**31), "int32"), (2**63, "uint64"), (1.0, "float32"), (True, "bool"), (1j, "complex64"),
-        ([1, 2], "int32"), ([1, 2.5], "float32"), ([[True]], "bool"), ([], "float32"), ((), "float32"), ([1, 2**40], "int64"),
+        (1, "int32"), (2**31, "int64"), (-(2**31), "int32"), (2**63, "uint64"), (1.0, "float32"), (True, "bool"),
+        (1j, "complex64"),
+        ([1, 2], "int32"), ([1, 2.5], "float32"), ([[True]], "bool"), ([], "float32"), ((), "float32"),
+        ([1, 2**40], "int64"),
         (range(3), "int32"),
-        (np.float64(1), "float64"), (np.zeros(2), "float64"), (np.int64(3), "int64"), (np.zeros(2, np.uint16), "uint16"),
-        (np.zeros(2, ml_dtypes.bfloat16), "bfloat16"), ([np.zeros(2), np.ones(2)], "float64"), ([np.float64(1)], "float64"),
+        (np.float64(1), "float64"), (np.zeros(2), "float64"), (np.int64(3), "int64"),
+        (np.zeros(2, np.uint16), "uint16"),
+        (np.zeros(2, ml_dtypes.bfloat16), "bfloat16"), ([np.zeros(2), np.ones(2)], "float64"),
+        ([np.float64(1)], "float64"),
         (Dataset(), "float64"), (memoryview(b"abc"), "uint8"),
     ],
     ids=lambda v: type(v).__name__,
@@ -294,14 +298,26 @@ def test_tensors_of_different_shapes_do_not_stack():
         as_tensor([hb.zeros(2), hb.zeros(3)])
 
 
-@pytest.mark.parametrize("value, dtype", [(300, "uint8"), (-1, "uint8"), (2**31, "int32"), ([1, 2**40], "int32"), ((200,), "int8")])
+@pytest.mark.parametrize(
+    "value, dtype", [(300, "uint8"), (-1, "uint8"), (2**31, "int32"), ([1, 2**40], "int32"), ((200,), "int8")]
+)
 def test_ints_out_of_range(value, dtype):
     with pytest.raises(hb.DTypeError, match="does not fit"):
         as_tensor(value, dtype)
 
 
 def test_symbolic_tensors_have_no_numbers():
-    for ask in (float, int, bool, np.asarray, np.array, lambda x: x.numpy(), lambda x: x.item(), lambda x: x.tolist(), "{:.2f}".format):
+    for ask in (
+        float,
+        int,
+        bool,
+        np.asarray,
+        np.array,
+        lambda x: x.numpy(),
+        lambda x: x.item(),
+        lambda x: x.tolist(),
+        "{:.2f}".format,
+    ):
         with pytest.raises(hb.TracingError, match=r"no value yet|symbolic") as caught:
             hb.function(ask)(as_tensor(1.0))
         assert "Fix:" in str(caught.value)

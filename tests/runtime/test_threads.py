@@ -23,7 +23,12 @@ def test_a_new_thread_starts_in_the_default_session():
         v = hb.Variable(2.0)
         f = hb.function(lambda x: x * v)
         assert in_threads(2, lambda k: hb.current_session() is sess) == [False, False]
-        assert in_threads(4, lambda k: float(f(as_tensor(float(k))))) == [0, 2, 4, 6]  # a variable is found all the same
+        assert in_threads(4, lambda k: float(f(as_tensor(float(k))))) == [
+            0,
+            2,
+            4,
+            6,
+        ]  # a variable is found all the same
         copied = contextvars.copy_context()
         assert copied.run(lambda: hb.current_session() is sess)
         in_threads(4, lambda k: v.assign_add(1.0))
@@ -75,7 +80,7 @@ def slow(*_):
 
 def test_readers_overlap_and_do_not_wait_for_a_writer():
     v = hb.Variable(1.0)
-    pause = lambda: hb.callback(slow, [], [hb.TensorSpec((), "float32")])[0]  # noqa: E731
+    pause = lambda: hb.callback(slow, [], [hb.TensorSpec((), "float32")])[0]
     read, write = hb.function(lambda: v + pause()), hb.function(lambda: v.assign(v + 1.0 + pause()))
     read(), write()
 

@@ -32,7 +32,7 @@ def test_grad_of_structures_and_of_the_same_tensor_twice():
 
 
 def test_grad_of_grad():
-    cube = lambda x: x**3  # noqa: E731
+    cube = lambda x: x**3
     for f in both(hb.grad(hb.grad(hb.grad(cube)))):
         assert float(f(as_tensor(2.0))) == 6
 

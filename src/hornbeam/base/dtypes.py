@@ -91,7 +91,7 @@ def complex_dtype(dtype: DType) -> DType:
 
 
 def weak_dtype(value: bool | int | float | complex) -> DType:
-    """The dtype that a Python scalar takes when nothing else decides: bool, int32 (int64 if it must), float32, complex64."""
+    """What a Python scalar is when nothing else decides: bool, int32 (int64 if it must), float32 or complex64."""
     if isinstance(value, (bool, np.bool_)):
         return bool_
     if isinstance(value, int):

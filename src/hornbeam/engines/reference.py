@@ -1,4 +1,4 @@
-"""The reference engine: every row's NumPy reference, one after the other. Slow, obvious, and the definition of meaning."""
+"""The reference engine: every row's NumPy reference, one after the other. Slow, obvious, the definition of meaning."""
 
 from __future__ import annotations
 

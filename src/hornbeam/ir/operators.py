@@ -63,7 +63,8 @@ def as_operand(x: Any) -> Any:
         return np.asarray(x)
     if isinstance(x, (list, tuple)):
         array = np.asarray(x)
-        return array if any(hasattr(e, "dtype") for e in x) else array.astype(_OF_LISTS.get(array.dtype.name, array.dtype))
+        typed = any(hasattr(e, "dtype") for e in x)
+        return array if typed else array.astype(_OF_LISTS.get(array.dtype.name, array.dtype))
     # An object with more to it than an array (a Keras variable, a graph tensor) answers for itself.
     return NotImplemented
 

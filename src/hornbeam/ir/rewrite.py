@@ -85,7 +85,7 @@ class Rules(list[tuple[Pattern, Callable[..., Any]]]):
         for pattern, replacement in rules:
             self.by_primitive.setdefault(pattern.primitive, []).append((pattern, replacement))
 
-    def __add__(self, other: Any) -> Rules:  # type: ignore[override]  # type: ignore[override]
+    def __add__(self, other: Any) -> Rules:  # type: ignore[override]
         return Rules([*self, *other])
 
     def apply(self, node: Node) -> Node | None:

@@ -34,7 +34,8 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
     """
     pred = as_tensor(pred)
     if pred.shape:
-        raise ShapeError(explain(f"cond: the condition has shape {pred.shape}.", fix="reduce it: hb.all(x) or hb.any(x)"))
+        what = f"cond: the condition has shape {pred.shape}."
+        raise ShapeError(explain(what, fix="reduce it: hb.all(x) or hb.any(x)"))
     return switch(pred.astype("bool").astype("int32"), [false_fn, true_fn])
 
 
@@ -138,7 +139,8 @@ def while_loop(
     tested = trace_body(test, specs, carried)
     if tested.assigned:
         names = ", ".join(v.name for v in tested.assigned)
-        raise TracingError(explain(f"while_loop: the condition assigns {names}; only the body may.", fix="move it there"))
+        what = f"while_loop: the condition assigns {names}; only the body may."
+        raise TracingError(explain(what, fix="assign it in the body"))
     shared = Operands(traced, tested)
     outs = WHILE(
         *flat,
@@ -163,9 +165,8 @@ def _like_carry(name: str, returned: Any, structure: Any, specs: Sequence[Any], 
     """What a body returned as tensors of ``specs``, in other shapes only if they may ``resize``."""
     flat, got = tree.flatten(returned)
     if got != structure:
-        raise DTypeError(
-            explain(f"{name}: the body takes {structure} and returns {got}.", why="Loop variables keep their structure.")
-        )
+        what = f"{name}: the body takes {structure} and returns {got}."
+        raise DTypeError(explain(what, why="Loop variables keep their structure."))
     out = []
     for value, spec in zip(flat, specs, strict=True):
         # A Python number takes the dtype of the variable that it replaces.
@@ -184,12 +185,16 @@ def _like_carry(name: str, returned: Any, structure: Any, specs: Sequence[Any], 
 
 @op
 def scan(
-    f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, length: int | None = None, reverse: bool = False
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
 ) -> tuple[Any, Any]:
     """``carry, y = f(carry, x)`` over the leading axis of ``xs``; returns the last carry and the stacked ``y``.
 
-    ``init``, ``xs`` and ``y`` may be any structures. ``xs=None`` needs ``length``; ``f`` then gets None. Raises ShapeError
-    if sequences differ in length or a carry changes shape, DTypeError if it changes dtype.
+    ``init``, ``xs`` and ``y`` may be any structures. ``xs=None`` needs ``length``; ``f`` then gets None. Raises
+    ShapeError if sequences differ in length or a carry changes shape, DTypeError if it changes dtype.
     """
     carry, carry_structure = tree.flatten(init)
     carry = [as_tensor(c) for c in carry]
@@ -198,7 +203,8 @@ def scan(
     lengths = {x.shape[0] for x in sequences if x.shape} | ({int(length)} if length is not None else set())
     if len(lengths) != 1 or any(not x.shape for x in sequences):
         shapes = [x.shape for x in sequences]
-        raise ShapeError(explain(f"scan: sequences of shapes {shapes} and length={length} do not give one number of steps."))
+        what = f"scan: sequences of shapes {shapes} and length={length} do not give one number of steps."
+        raise ShapeError(explain(what))
     (steps,) = lengths
     n, specs = len(carry), [c.spec for c in carry]
     results: list[Any] = []
@@ -238,7 +244,7 @@ def scan(
 
 
 def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
-    """``val = body_fun(i, val)`` for i in lower … upper-1. Differentiable in linear time if the bounds are Python ints."""
+    """``val = body_fun(i, val)`` for i in lower … upper-1. Its gradient takes linear time if the bounds are ints."""
     if isinstance(lower, int) and isinstance(upper, int):
         counter = np.arange(lower, max(lower, upper), dtype=np.int32)
         return scan(lambda val, i: (body_fun(i, val), None), init_val, counter)[0]
@@ -343,5 +349,6 @@ def callback(function: Callable[..., Any], inputs: Sequence[Any], specs: Sequenc
 
 
 __all__ = [
-    "associative_scan", "callback", "cond", "fori_loop", "map", "remat", "scan", "switch", "vectorized_map", "while_loop",
+    "associative_scan", "callback", "cond", "fori_loop", "map", "remat", "scan", "switch", "vectorized_map",
+    "while_loop",
 ]  # fmt: skip

@@ -65,14 +65,14 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]:
 
 
 def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
-    """A decorator for ``f(*args) -> (outputs, grad_fn)``, where ``grad_fn(*cotangents)`` gives the arguments' gradients.
+    """A decorator for ``f(*args) -> (outputs, grad_fn)``; ``grad_fn(*cotangents)`` gives the arguments' gradients.
 
         @hb.custom_gradient
         def clip_gradient(x):
             return x, lambda g: hb.clip(g, -1, 1)
 
-    ``grad_fn`` returns one gradient for each tensor argument (None for none). Raises GradientError if it returns another
-    number of them.
+    ``grad_fn`` returns one gradient for each tensor argument (None for none). Raises GradientError if it returns
+    another number of them. Its cotangents are zeros for outputs that nothing used.
     """
 
     @functools.wraps(f)
@@ -90,7 +90,8 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
             if len(grads) != len(tensors):
                 raise GradientError(
                     explain(
-                        f"custom_gradient: grad_fn of {f.__name__} returned {len(grads)} gradients for {len(tensors)} tensors.",
+                        f"custom_gradient: grad_fn of {f.__name__} returned {len(grads)} gradients for {len(tensors)} "
+                        "tensors.",
                         fix="return one gradient for each tensor argument, None where there is none",
                     )
                 )

@@ -96,7 +96,7 @@ class Function:
     ) -> None:
         functools.update_wrapper(self, fn)
         self.python_function = fn
-        self.name = name or getattr(fn, "__name__", "function")
+        self.name = name or str(getattr(fn, "__name__", "function"))
         self.input_signature = None if input_signature is None else tuple(input_signature)
         self.retraces: deque[Retrace] = deque(maxlen=100)
         self.traces = 0
@@ -160,7 +160,7 @@ class Function:
     # -- arguments ---------------------------------------------------------------------------------
 
     def _arguments(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        """Arguments in one form, so that ``f(x)``, ``f(x, 1)`` and ``f(x, n=1)`` are one signature if ``n=1`` is the default."""
+        """Arguments in one form: with ``n=1`` the default, ``f(x)``, ``f(x, 1)`` and ``f(x, n=1)`` are alike."""
         if self._parameters is not None and (kwargs or len(args) != self._plain):
             try:
                 bound = self._parameters.bind(*args, **kwargs)
@@ -173,7 +173,8 @@ class Function:
             return args, kwargs
         values = (*args, *kwargs.values())
         if len(values) != len(self.input_signature):
-            raise TypeError(f"{self.name} has {len(self.input_signature)} specs in its input_signature, got {len(values)}.")
+            expected = f"{self.name} has {len(self.input_signature)} specs in its input_signature"
+            raise TypeError(f"{expected}, got {len(values)} arguments.")
         names = [*self._parameters.parameters] if self._parameters else [str(i) for i in range(len(values))]
         conformed = [
             _conform(f"{self.name}: argument {n}", v, s)
@@ -244,10 +245,11 @@ class Function:
             return
         nearest, differing = _nearest(signature, others)
         if differing is None:
-            found = Retrace("the structure of the arguments", str(nearest.structure), str(signature.structure), user_line())
+            before, after = str(nearest.structure), str(signature.structure)
+            found = Retrace("the structure of the arguments", before, after, user_line())
         else:
-            before, after = nearest.leaves[differing], signature.leaves[differing]
-            found = Retrace(self._argument_name(signature, differing), _show(before), _show(after), user_line())
+            before, after = _show(nearest.leaves[differing]), _show(signature.leaves[differing])
+            found = Retrace(self._argument_name(signature, differing), before, after, user_line())
         self.retraces.append(found)
         sessions.current().ledger.note("retrace", f"{self.name}: {found}")
 
@@ -320,7 +322,8 @@ def _key(leaf: Any) -> Hashable:
         return kind, leaf
     if kind in (float, complex):
         return kind, repr(leaf)  # -0.0 is not 0.0 here, and nan is nan
-    if variable_of(leaf) is not None or kind.__hash__ is object.__hash__:
+    by_identity: Any = object.__hash__
+    if variable_of(leaf) is not None or kind.__hash__ is by_identity:
         return Identity(leaf)
     try:
         hash(leaf)

@@ -549,7 +549,10 @@ def _session_for(session: Any, what: str) -> Any:
     found = session or sessions.entered()
     if found is None:
         raise SessionError(
-            explain(f"{what} cannot be evaluated: no session is the default one here.", fix="with tf.compat.v1.Session():")
+            explain(
+                f"{what} cannot be evaluated: no session is the default one here.",
+                fix="with tf.compat.v1.Session():   # or pass session=",
+            )
         )
     return found
 

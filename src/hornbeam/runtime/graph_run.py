@@ -1,4 +1,4 @@
-"""Running a ``Graph``: what is fetched is traced once per (fetches, feeds and their Specs), and executed in a session."""
+"""Running a ``Graph``: what is fetched is traced once per (fetches, feeds and their Specs), then run in a session."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ def _trace(wanted: Sequence[Any], feeds: Sequence[GraphTensor], specs: Sequence[
     calls = _needed(wanted, set(feeds))
     unfed = [c for c in calls if c.kind == "placeholder"]
     if unfed:
-        listed = ", ".join(f"{c.name!r} {c.outputs[0].dtype.name}{c.outputs[0].shape!r} (made at {c.line})" for c in unfed)
+        tensors = [c.outputs[0] for c in unfed]
+        listed = ", ".join(f"{t.op.name!r} {t.dtype.name}{t.shape!r} (made at {t.op.line})" for t in tensors)
         raise FeedError(
             explain(
                 f"not fed: placeholder {listed}.",
@@ -102,17 +103,17 @@ def _trace(wanted: Sequence[Any], feeds: Sequence[GraphTensor], specs: Sequence[
                 for earlier in sorted({*call.control_inputs, *(x.op for x in call.inputs)}, key=lambda c: c.number):
                     visible.update(seen.get(earlier, ()))
                 if call.kind == "read":
-                    leaves = [_read(evaluation, call.variable, visible, before)]
+                    leaves: list[Any] = [_read(evaluation, call.variable, visible, before)]
                 else:
                     values = dict(trace.values)
                     leaves = evaluation.apply(call)
                     visible.update((v, trace.values[v]) for v in trace.assigned if trace.values[v] is not values.get(v))
                 seen[call] = visible
-                tensors = [x for x in leaves if isinstance(x, Tensor)]
-                for out, value in zip(call.outputs, tensors, strict=True):
+                made = [x for x in leaves if isinstance(x, Tensor)]
+                for out, value in zip(call.outputs, made, strict=True):
                     evaluation.values.setdefault(out, value)
     fetched: dict[Any, int] = {}
-    nodes = []
+    nodes: list[Any] = []
     for w in wanted:
         if not isinstance(w, Call) and w not in fetched:
             fetched[w] = len(nodes)
@@ -238,7 +239,7 @@ def _feed_array(tensor: GraphTensor, value: Any) -> np.ndarray:
     if fed is None:
         raise FeedError(
             explain(
-                f"feeding {array.dtype.name} values for {tensor.name!r} of dtype {tensor.dtype.name} would change them.",
+                f"feeding {array.dtype.name} values for {tensor.name!r} of {tensor.dtype.name} would change them.",
                 why="For example 1.7 would become 1.",
                 fix=f"round them yourself: np.rint(value).astype({tensor.dtype.name!r}), or make the placeholder float",
             )

@@ -107,7 +107,7 @@ class Session:
         self.opened_at = user_line()
         self.closed_at: str | None = None
         self.runs = 0
-        self._executables: IdentityMap[Any] = IdentityMap()  # by Program: an executable lives as long as one that uses it
+        self._executables: IdentityMap[Any] = IdentityMap()  # by Program, and kept as long as one that uses it lives
         self._by_structure: WeakValueDictionary[Any, Any] = WeakValueDictionary()
         self._operations: OrderedDict[Any, Any] = OrderedDict()
         self._writing = threading.RLock()  # held through a run that writes
@@ -309,7 +309,7 @@ class Session:
         return executable.run(arrays)
 
     def run(self, fetches: Any, feed_dict: Any = None, options: Any = None, run_metadata: Any = None) -> Any:
-        """Compute ``fetches`` of its graph, with ``feed_dict`` as the values of placeholders; see ``runtime.graph_run``."""
+        """Compute ``fetches`` of its graph, with ``feed_dict`` for placeholders; see ``runtime.graph_run``."""
         from hornbeam.runtime import graph_run  # a module above this one: sessions that run no graph don't need it
 
         self._check_open()

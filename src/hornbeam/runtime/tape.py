@@ -274,7 +274,7 @@ class GradientTape:
             return f"the source is {variable.dtype.name}; only floating tensors have gradients."
         if not tensors:
             if id(variable) in self.reads:
-                return "the variable is not trainable, or the tape watches none by itself: call tape.watch(variable) first."
+                return "the variable is not trainable, or not watched by itself: call tape.watch(variable) first."
             if not isinstance(variable, Tensor):
                 return "the variable was not read under this tape, in this thread."
             return "the source was not watched: call tape.watch(source) before using it."
@@ -319,7 +319,8 @@ def _seeds(targets: list[Tensor], structure: tree.TreeDef, given: Any) -> list[A
     seeds = [as_tensor(g, t.dtype) for g, t in zip(parts, targets, strict=True)]
     for seed, target in zip(seeds, targets, strict=True):
         if seed.shape != target.shape:
-            raise ShapeError(explain(f"gradient: an output gradient of shape {seed.shape} for a target of {target.shape}."))
+            what = f"gradient: an output gradient of shape {seed.shape} for a target of {target.shape}."
+            raise ShapeError(explain(what))
     return seeds
 
 
@@ -334,7 +335,7 @@ def _unit_seeds(target: Tensor, rows: int) -> Iterator[Any]:
 
 def _stacked(rows: list[list[Any]], sources: list[Any], shape: tuple[int, ...]) -> list[Any]:
     """For each source, its gradients in all rows as one tensor of ``shape + source.shape``."""
-    out = []
+    out: list[Any] = []
     for k, source in enumerate(sources):
         parts = [row[k] for row in rows]
         if any(p is None for p in parts):

@@ -78,7 +78,7 @@ class Tensor(Operators):
 
     def __dlpack__(self, **options: Any) -> Any:
         if options.get("copy") is False:
-            raise BufferError("a tensor is immutable and not every consumer of DLPack keeps to that; ask for copy=None.")
+            raise BufferError("a tensor is immutable, which not every consumer of DLPack respects; ask for copy=None.")
         return np.array(self.array).__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
@@ -188,10 +188,12 @@ def as_tensor(x: Any, dtype: Any = None) -> Any:
 
 
 def cast_exactly(array: np.ndarray, dtype: DType) -> np.ndarray | None:
-    """``array`` as ``dtype``; None if numbers would change. Floats may be rounded, but not lose their fraction or size."""
+    """``array`` as ``dtype``; None if numbers would change. Floats may be rounded, but keep fraction and size."""
+    if dtypes.is_complex(array.dtype) and not dtypes.is_complex(dtype):
+        return None if array.imag.any() else cast_exactly(array.real, dtype)
     with np.errstate(all="ignore"):
         cast = array.astype(dtype)
-        if dtypes.is_inexact(dtype) and (dtypes.is_complex(dtype) or not dtypes.is_complex(array.dtype)):
+        if dtypes.is_inexact(dtype):
             return None if bool((np.isinf(cast) & np.isfinite(array)).any()) else cast
         return cast if np.array_equal(cast.astype(array.dtype), array) else None
 

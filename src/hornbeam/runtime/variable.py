@@ -74,7 +74,8 @@ class Variable(Operators):
         if noted is not None:
             noted.append(self)
         if self.home is not None:
-            self.home.write(self, Tensor(value.array))  # another object: to tapes, a variable is not what it was made from
+            # Another object: to tapes, a variable is not what it was made from.
+            self.home.write(self, Tensor(value.array))
 
     @property
     def shape(self) -> Shape:  # type: ignore[override]

@@ -35,7 +35,8 @@ class Where(NamedTuple):
         width = max(len(k) for k, _ in lines)
         return "\n".join(f"{k:<{width}}  {v}" for k, v in lines)
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def where(x: Any) -> Where:
