@@ -45,14 +45,10 @@ def quiet(model, *args, **options):
 # -- steps -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "options", [{"run_eagerly": True}, {"steps_per_execution": 3}, {"jit_compile": False}]
-)
+@pytest.mark.parametrize("options", [{"run_eagerly": True}, {"steps_per_execution": 3}, {"jit_compile": False}])
 def test_ways_to_run_agree(options):
     plain, other = regression(), regression(**options)
-    histories = [
-        quiet(m, X, Y, batch_size=8, epochs=2).history for m in (plain, other)
-    ]  # 7 batches, the last of 2
+    histories = [quiet(m, X, Y, batch_size=8, epochs=2).history for m in (plain, other)]  # 7 batches, the last of 2
     assert histories[0] == histories[1]
     same_weights(plain, other)
     predictions = [m.predict(X, batch_size=7, verbose=0) for m in (plain, other)]
@@ -119,9 +115,7 @@ def test_batch_methods():
     later = model.train_on_batch(X, Y, return_dict=True)
     assert later["loss"] < loss  # of this batch alone: metrics start anew
     assert model.test_on_batch(X, Y)[0] < later["loss"]
-    np.testing.assert_allclose(
-        model.predict_on_batch(X), model.predict(X, verbose=0), rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(model.predict_on_batch(X), model.predict(X, verbose=0), rtol=1e-5, atol=1e-6)
 
 
 # -- data ------------------------------------------------------------------------------------------------------------
@@ -134,9 +128,7 @@ def test_class_weights_are_sample_weights():
     quiet(by_sample, X, LABELS, sample_weight=np.array([weights[i] for i in LABELS], "float32"))
     same_weights(by_class, by_sample)
     a = by_class.train_on_batch(X, LABELS, class_weight=weights)
-    b = by_sample.train_on_batch(
-        X, LABELS, sample_weight=np.array([weights[i] for i in LABELS], "float32")
-    )
+    b = by_sample.train_on_batch(X, LABELS, sample_weight=np.array([weights[i] for i in LABELS], "float32"))
     assert a == b
     with pytest.raises(ValueError, match="cannot be specified at the same time"):
         by_class.train_on_batch(X, LABELS, class_weight=weights, sample_weight=np.ones(50))
@@ -151,9 +143,7 @@ def test_validation():
         "val_loss": 2,
         "val_mae": 2,
     }
-    history = quiet(
-        model, X, Y, validation_data=(X, Y, np.ones(50)), validation_batch_size=5
-    ).history
+    history = quiet(model, X, Y, validation_data=(X, Y, np.ones(50)), validation_batch_size=5).history
     assert history["val_loss"] == [pytest.approx(model.evaluate(X, Y, verbose=0)[0], rel=1e-5)]
 
 
@@ -176,9 +166,7 @@ def test_datasets_train_like_arrays(dataset):
     assert quiet(arrays, X, Y, batch_size=10).history == quiet(other, dataset()).history
     same_weights(arrays, other)
     assert other.evaluate(dataset(), verbose=0) == arrays.evaluate(X, Y, batch_size=10, verbose=0)
-    np.testing.assert_array_equal(
-        other.predict(dataset(), verbose=0), arrays.predict(X, batch_size=10, verbose=0)
-    )
+    np.testing.assert_array_equal(other.predict(dataset(), verbose=0), arrays.predict(X, batch_size=10, verbose=0))
 
 
 def test_a_generator_that_ends_early_warns_and_ends_fit():
@@ -189,9 +177,7 @@ def test_a_generator_that_ends_early_warns_and_ends_fit():
 def test_tensors_train_like_arrays():
     arrays, tensors = regression(), regression()
     assert quiet(arrays, X, Y).history == quiet(tensors, hb.tensor(X), hb.tensor(Y)).history
-    np.testing.assert_array_equal(
-        arrays.predict(X, verbose=0), tensors.predict(hb.tensor(X), verbose=0)
-    )
+    np.testing.assert_array_equal(arrays.predict(X, verbose=0), tensors.predict(hb.tensor(X), verbose=0))
 
 
 def two_headed(as_dict):
@@ -199,9 +185,7 @@ def two_headed(as_dict):
     joined = keras.layers.Concatenate()([a, b])
     u = keras.layers.Dense(1, name="u")(joined)
     v = keras.layers.Dense(3, activation="softmax", name="v")(joined)
-    return (
-        keras.Model({"a": a, "b": b}, {"u": u, "v": v}) if as_dict else keras.Model([a, b], [u, v])
-    )
+    return keras.Model({"a": a, "b": b}, {"u": u, "v": v}) if as_dict else keras.Model([a, b], [u, v])
 
 
 def test_dicts_in_and_out():
@@ -226,9 +210,7 @@ def test_dicts_in_and_out():
 
 def test_lists_in_and_out():
     model = two_headed(as_dict=False)
-    model.compile(
-        "sgd", ["mse", "sparse_categorical_crossentropy"], metrics=[["mae"], ["accuracy"]]
-    )
+    model.compile("sgd", ["mse", "sparse_categorical_crossentropy"], metrics=[["mae"], ["accuracy"]])
     quiet(model, [X, X[:, :2]], [Y, LABELS], validation_split=0.2)
     assert [p.shape for p in model.predict([X, X[:, :2]], verbose=0)] == [(50, 1), (50, 3)]
 
@@ -267,9 +249,7 @@ def test_early_stopping_restores_the_best_weights():
             model.layers[-1].kernel.assign(model.layers[-1].kernel * 10)
 
     stop = keras.callbacks.EarlyStopping("loss", patience=2, restore_best_weights=True)
-    history = quiet(
-        model, X, Y, epochs=9, callbacks=[stop, keras.callbacks.LambdaCallback(on_epoch_end=spoil)]
-    )
+    history = quiet(model, X, Y, epochs=9, callbacks=[stop, keras.callbacks.LambdaCallback(on_epoch_end=spoil)])
     assert history.epoch == [0, 1, 2, 3]
     for got, wanted in zip(model.get_weights(), best[1], strict=True):
         np.testing.assert_array_equal(got, wanted)
@@ -280,9 +260,7 @@ def test_learning_rate_is_read_at_every_step():
     rates = []
     callbacks = [
         keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.0 if epoch == 1 else rate),
-        keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: rates.append(model.get_weights())
-        ),
+        keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: rates.append(model.get_weights())),
     ]
     quiet(model, X, Y, epochs=2, callbacks=callbacks)
     np.testing.assert_array_equal(rates[0][0], rates[1][0])
@@ -295,9 +273,7 @@ def test_learning_rate_is_read_at_every_step():
 def test_terminate_on_nan():
     x = X.copy()
     x[15] = np.nan
-    history = quiet(
-        regression(), x, Y, batch_size=10, epochs=5, callbacks=[keras.callbacks.TerminateOnNaN()]
-    )
+    history = quiet(regression(), x, Y, batch_size=10, epochs=5, callbacks=[keras.callbacks.TerminateOnNaN()])
     assert history.epoch == [0]
 
 
@@ -317,9 +293,7 @@ def test_backup_and_restore_continues_exactly(tmp_path):
             epochs=4,
             callbacks=[backup, keras.callbacks.LambdaCallback(on_epoch_begin=die)],
         )
-    assert quiet(
-        resumed, X, Y, epochs=4, callbacks=[keras.callbacks.BackupAndRestore(tmp_path)]
-    ).epoch == [2, 3]
+    assert quiet(resumed, X, Y, epochs=4, callbacks=[keras.callbacks.BackupAndRestore(tmp_path)]).epoch == [2, 3]
     same_weights(whole, resumed)
 
 
@@ -344,9 +318,7 @@ class Custom(keras.Model):
         x, y = data
         with hb.GradientTape() as tape:
             loss = keras.ops.mean(keras.ops.square(self(x) - y))
-        self.optimizer.apply(
-            tape.gradient(loss, self.trainable_variables), self.trainable_variables
-        )
+        self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
         self.mean.update_state(loss)
         self.steps.assign_add(1.0)
         return {"mean": self.mean.result()}
@@ -393,13 +365,9 @@ def test_optimizer_options_mean_the_same_when_traced(options):
     for model in (traced, eager, plain):
         quiet(model, X, Y, batch_size=8)
     same_weights(traced, eager)
-    assert int(traced.optimizer.iterations) == (
-        2 if "gradient_accumulation_steps" in options else 7
-    )
+    assert int(traced.optimizer.iterations) == (2 if "gradient_accumulation_steps" in options else 7)
     if "loss_scale_factor" not in options:
-        assert any(
-            np.any(a != b) for a, b in zip(traced.get_weights(), plain.get_weights(), strict=True)
-        )
+        assert any(np.any(a != b) for a, b in zip(traced.get_weights(), plain.get_weights(), strict=True))
 
 
 @pytest.mark.parametrize("run_eagerly", [False, True])
@@ -465,9 +433,7 @@ class Positions(keras.layers.Layer):
 
 @pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
 def test_tensors_made_while_building_stay_usable(method):
-    model = keras.Sequential(
-        [Positions(), keras.layers.Normalization(mean=[0.0, 1, 2, 3], variance=[1.0, 2, 3, 4])]
-    )
+    model = keras.Sequential([Positions(), keras.layers.Normalization(mean=[0.0, 1, 2, 3], variance=[1.0, 2, 3, 4])])
     model.add(keras.layers.Dense(1))
     model.compile("sgd", "mse")
     getattr(model, method)(X, *([] if method == "predict" else [Y]), verbose=0)
@@ -497,3 +463,26 @@ def test_a_step_of_ones_own_needs_no_call():
 def test_no_data():
     with pytest.raises(ValueError, match="no batch of data"):
         regression().predict(X[:0], verbose=0)
+
+
+class Counted(keras.layers.Layer):
+    """Asks for values, as the lookup layers do."""
+
+    def __init__(self, supports_jit):
+        super().__init__()
+        self.supports_jit = supports_jit
+
+    def call(self, x):
+        return keras.ops.convert_to_tensor(np.cumsum(keras.ops.convert_to_numpy(x), axis=1))
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def test_layers_that_ask_for_values_run_eagerly():
+    with hb.Session() as session:
+        model = keras.Sequential([Counted(supports_jit=False)])
+        np.testing.assert_allclose(model.predict(X, verbose=0), np.cumsum(X, axis=1))
+        assert session.ledger.counts["fallback"] == 1
+    with pytest.raises(hb.errors.TracingError, match="no value yet"):
+        keras.Sequential([Counted(supports_jit=True)]).predict(X, verbose=0)

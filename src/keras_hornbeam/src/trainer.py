@@ -16,7 +16,9 @@ from keras.src.trainers.epoch_iterator import EpochIterator
 from keras.src.utils import traceback_utils
 from keras.src.utils.python_utils import pythonify_logs
 
+from hornbeam.errors import TracingError
 from hornbeam.ops.array import concat
+from hornbeam.runtime import session as sessions
 from hornbeam.runtime.function import function
 from hornbeam.runtime.tape import GradientTape
 from hornbeam.runtime.tensor import Tensor
@@ -43,9 +45,7 @@ class Trainer(base_trainer.BaseTrainer):
         x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(data)
         with GradientTape() as tape:
             y_pred = self(x, training=True) if self._call_has_training_arg else self(x)
-            loss = self._compute_loss(
-                x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
-            )
+            loss = self._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
             self._track_loss(loss, x)
             if self.optimizer is not None:
                 loss = self.optimizer.scale_loss(loss)
@@ -59,9 +59,7 @@ class Trainer(base_trainer.BaseTrainer):
     def test_step(self, data):
         x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(data)
         y_pred = self(x, training=False) if self._call_has_training_arg else self(x)
-        loss = self._compute_loss(
-            x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False
-        )
+        loss = self._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
         self._track_loss(loss, x)
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
@@ -76,9 +74,27 @@ class Trainer(base_trainer.BaseTrainer):
     # -- one call: ``steps_per_execution`` steps -----------------------------------------------------------------------
 
     def _stepper(self, step):
-        """``step`` on one batch: a traced function, or the Python method itself under ``run_eagerly``."""
-        traced = step if self.run_eagerly else function(step, name=f"{self.name}.{step.__name__}")
-        return lambda data: traced(tree.map_structure(_as_input, data))
+        """``step`` on one batch: a traced function, or the Python method itself under ``run_eagerly``.
+
+        A layer that does not support compilation may ask for values; a model that has one then falls back to Python.
+        """
+        traced = function(step, name=f"{self.name}.{step.__name__}")
+        eager = self.run_eagerly
+
+        def run(data):
+            nonlocal eager
+            data = tree.map_structure(_as_input, data)
+            if not eager:
+                try:
+                    return traced(data)
+                except TracingError:
+                    if base_trainer.model_supports_jit(self):
+                        raise
+                    sessions.current().ledger.note("fallback", f"{traced.name} runs eagerly: a layer asks for values")
+                    eager = True
+            return step(data)
+
+        return run
 
     def make_train_function(self, force=False):
         if self.train_function is None or force:
@@ -281,12 +297,8 @@ class Trainer(base_trainer.BaseTrainer):
                     break
         callbacks.on_predict_end()
         if not collected:
-            raise ValueError(
-                "`predict` got no batch of data: `x` is empty, or its iterator is used up."
-            )
-        return tree.pack_sequence_as(
-            structure, [_joined(parts) for parts in zip(*collected, strict=True)]
-        )
+            raise ValueError("`predict` got no batch of data: `x` is empty, or its iterator is used up.")
+        return tree.pack_sequence_as(structure, [_joined(parts) for parts in zip(*collected, strict=True)])
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         self._assert_compile_called("train_on_batch")
