@@ -93,4 +93,5 @@ def cost(f, repeat=15, number=200) -> float:
 def test_an_operation_costs_a_few_microseconds():
     x = np.ones((4, 4), np.float32)
     a = as_tensor(x)
-    assert cost(lambda: a + a) - cost(lambda: x + x) < 40  # about 6 on an idle machine
+    # As a ratio, since other work slows both: about 20 on an idle machine, NumPy's addition being 0.4 µs.
+    assert cost(lambda: a + a) < 100 * cost(lambda: x + x)

@@ -215,8 +215,11 @@ class Session:
 
     def write(self, variable: Any, value: Tensor) -> None:
         """Give ``variable`` a value here. Waits for runs that write."""
-        with self.writing([variable]):
-            self._store([(variable, value)])
+        self._check_open()
+        holder = self._holder(variable)
+        with holder._writing, _moment:
+            holder._check_open()
+            holder.state[variable] = value
 
     @contextmanager
     def writing(self, variables: Iterable[Any]) -> Iterator[None]:
