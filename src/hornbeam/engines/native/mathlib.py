@@ -1068,8 +1068,9 @@ def _fmod(x: Lanes, y: Lanes) -> Lanes:
 
     def step(left: Lanes) -> Lanes:
         # Of a quotient beyond the range, take a multiple of a multiple.
-        over = abs(left) * (1 / far) > b
-        unit = where(over, b * far, b)
+        unit = b
+        for _ in range(2):
+            unit = where(abs(left) * (1 / far) > unit, unit * far, unit)
         return fma(-(left / unit).trunc(), unit, left)
 
     left = step(left)
