@@ -394,7 +394,7 @@ class Dependencies:
         """Clusters that ``cluster`` reads, then those that read what it reads, the latest first."""
         direct = [c for c in self.inputs[cluster] if c.kind == "loop"]
         size = _product(cluster.space)
-        big = {s for s in self.reads[cluster] if s.spec.size >= size}
+        big = {s for s in self.reads[cluster] if _single(s) and s.spec.size >= size}
         siblings = [
             c for c in self.inputs
             if c is not cluster and c.kind == "loop" and self.order[c] < self.order[cluster] and not big.isdisjoint(self.reads[c])

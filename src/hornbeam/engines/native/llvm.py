@@ -86,12 +86,20 @@ class Module:
         self.functions: list[str] = []
         self.globals: list[str] = []
         self.declared: dict[str, str] = {}
+        self.bodies: dict[str, str] = {}  # text of a function -> its name
         self._numbers = itertools.count()
+        self._shared: dict[Any, Any] = {}
         self.helpers: set[str] = set()  # functions and constants already emitted, by name
 
     def name(self) -> str:
         """A name for a function, not given before."""
         return f"k{next(self._numbers)}"
+
+    def shared(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What ``make`` emitted for an equal ``key`` before, or emits now."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]
 
     def declare(self, name: str, result: str, *arguments: str) -> None:
         self.declared.setdefault(name, f"declare {result} @{name}({', '.join(arguments)})")
@@ -136,10 +144,14 @@ class Function:
         self.lines.append(f"{name}:")
         self.block = name
 
-    def finish(self) -> None:
+    def finish(self) -> str:
+        """Close it; returns the name of the function to call, an earlier one if that is the same."""
         self.emit("ret void")
-        body = ["start:", *self.entry, *self.lines, "}"]
-        self.module.functions.append("\n".join([self.header, *body]))
+        body = "\n".join([self.header.partition("(")[2], "start:", *self.entry, *self.lines, "}"])
+        name = self.module.bodies.setdefault(body, self.name)
+        if name == self.name:
+            self.module.functions.append(f"{self.header.partition('(')[0]}({body}")
+        return name
 
     # -- control ------------------------------------------------------------------------------------------------------------
 

@@ -200,8 +200,7 @@ class LoopEmitter:
         self.f = Function(self.module, self.name, parameters)
         self.h = VectorScalars(self.f)
         units = self._units(Value("%begin", I64), Value("%end", I64))
-        self.f.finish()
-        return Kernel(self.name, self.buffers, units, tuple(self.written), self.operations)
+        return Kernel(self.f.finish(), self.buffers, units, tuple(self.written), self.operations)
 
     def _units(self, begin: Value, end: Value) -> int:
         """Emit the loop over units ``begin`` … ``end``; returns how many units there are."""
@@ -278,7 +277,7 @@ class LoopEmitter:
         full = [t for t in self.targets if self._level(t.node, t.at) == stage and self._is_full(t)]
         keep = self._to_keep(stage)
         if sums or full or keep:
-            unroll = 4 if n >= 16 * lanes else 1
+            unroll = 4 if sums and n >= 16 * lanes else 1
             first = [self._start(r, lanes) for r in sums for _ in range(unroll)]
 
             def one(j: Value, mask: Value | None, accumulators: list[Value]) -> list[Value]:

@@ -120,5 +120,4 @@ def _driver(module: Module, name: str, kernels: Sequence[tuple[Kernel, int]], pl
             continue
         call = f"call void @{kernel.name}({arguments}, {pointer(scratch)}, i64 "
         f.loop(index(0), index(kernel.units), 1, lambda i, call=call: f.emit(f"{call}{i.ref})"), hint="chunk")
-    f.finish()
-    return name
+    return f.finish()

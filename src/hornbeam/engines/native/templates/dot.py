@@ -80,7 +80,7 @@ def emit(module: Module, fusion: Fusion, name: str, node: Node, machine: Target)
     strides = [operand_strides(fusion, a) for a in node.args]
     product = product_of(node, [s for s in strides if s is not None])
     assert product is not None
-    code = gemm.emit(module, name, product, machine)
+    code = module.shared(("gemm", product), lambda: gemm.emit(module, name, product, machine))
     x, y = (fusion.memory_of(a) for a in node.args)
     buffers = (x, y, node)
     return [
