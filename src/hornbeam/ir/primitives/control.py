@@ -336,7 +336,7 @@ def _callback(*operands: np.ndarray, function: Callable[..., Any], specs: tuple[
             raise ShapeError(f"callback: promised {promised}, the function returned shape {array.shape}.")
         if dtypes.is_complex(array.dtype) and not dtypes.is_complex(promised.dtype):
             raise DTypeError(f"callback: promised {promised}, the function returned {array.dtype}.")
-        out.append(array.astype(promised.dtype, copy=False))
+        out.append(array.astype(promised.dtype))  # a copy: the function may keep its array
     return tuple(out)
 
 
