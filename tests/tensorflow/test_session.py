@@ -25,7 +25,7 @@ def sess(graph):
         yield sess
 
 
-# -- opening and closing -----------------------------------------------------------------------------------------------
+# -- opening and closing ---------------------------------------------------------------------------------------------
 
 
 def test_the_default_graph_is_taken(graph):
@@ -44,7 +44,7 @@ def test_in_eager_mode_a_session_has_no_graph_and_eager_mode_stays():
     with pytest.raises(SessionError, match="is eager, it has its value already"):
         sess.run(tf.constant(1.0))
     sess.close()
-    with pytest.raises(SessionClosedError, match="test_session.py"):
+    with pytest.raises(SessionClosedError, match=r"test_session\.py"):
         v.numpy()
 
 
@@ -110,7 +110,7 @@ def test_eval_needs_a_session(graph):
     assert x.eval(session=tf.Session()) == 1
 
 
-# -- fetching -----------------------------------------------------------------------------------------------------------
+# -- fetching --------------------------------------------------------------------------------------------------------
 
 Pair = namedtuple("Pair", "first second")
 
@@ -161,7 +161,7 @@ def test_duplicate_fetches_are_not_the_same_array(sess):
     assert b.tolist() == [0, 0]
 
 
-# -- feeding ------------------------------------------------------------------------------------------------------------
+# -- feeding ---------------------------------------------------------------------------------------------------------
 
 
 def test_any_tensor_can_be_fed(sess):
@@ -211,7 +211,7 @@ def test_placeholders_belong_to_graphs():
         tf.placeholder(tf.float32)
 
 
-# -- variables ----------------------------------------------------------------------------------------------------------
+# -- variables -------------------------------------------------------------------------------------------------------
 
 
 def test_sessions_on_one_graph_have_their_own_values(graph):
@@ -228,7 +228,7 @@ def test_sessions_on_one_graph_have_their_own_values(graph):
 
 def test_all_variables_without_a_value_are_named(sess):
     a, b = tf.Variable(1.0, name="a"), tf.Variable(2.0, name="b")
-    with pytest.raises(tf.errors.FailedPreconditionError, match="'a:0'.*'b:0'"):
+    with pytest.raises(tf.errors.FailedPreconditionError, match=r"'a:0'.*'b:0'"):
         sess.run(a + b)
 
 
@@ -334,7 +334,7 @@ def test_gradients(sess):
     assert sess.run(second, {x: [1, 2]}) == 6
 
 
-# -- configuration ----------------------------------------------------------------------------------------------------------
+# -- configuration ---------------------------------------------------------------------------------------------------
 
 
 def test_config():

@@ -263,9 +263,20 @@ def stack(values: Any, axis: int = 0) -> Any:
     return arrays.stack(list(values), axis=axis)
 
 
+def unstack(value: Any, num: Any = None, axis: int = 0, name: str | None = None) -> Any:
+    """The slices along ``axis``, as a list. Raises ShapeError if a graph does not know how many."""
+    if isinstance(value, GraphTensor) and value.shape[axis] is None:
+        raise ShapeError(
+            explain(
+                f"unstack: how many slices {value.name} of shape {value.shape} has is not known before the run.",
+                fix="tf.map_fn or tf.scan over them, or a placeholder with all dimensions given",
+            )
+        )
+    return _unstack(value, axis=axis, name=name or "unstack")
+
+
 @op
-def unstack(value: Any, num: Any = None, axis: int = 0) -> Any:
-    """The slices along ``axis``, as a list."""
+def _unstack(value: Any, axis: int) -> Any:
     return list(arrays.unstack(value, axis=axis))
 
 

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import time
+import weakref
 import zlib
 from typing import Any
 
@@ -141,7 +142,8 @@ class EventFile:
         name = (
             f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}{suffix}"
         )
-        self._file: Any = open(os.path.join(folder, name), "wb")  # noqa: SIM115  (closed by close)
+        self._file: Any = open(os.path.join(folder, name), "wb")  # noqa: SIM115  (closed with the object)
+        self._closing = weakref.finalize(self, self._file.close)
         self._file.write(record(event(0, version="brain.Event:2")))
 
     def add(self, step: int, summary: bytes) -> None:
@@ -152,4 +154,4 @@ class EventFile:
         self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        self._closing()

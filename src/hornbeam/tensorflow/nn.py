@@ -104,18 +104,18 @@ def _transposed(rank: int) -> Any:
         wanted, first = ints(output_shape), 2 if options["data_format"] == "channels_first" else 1
         spatial = wanted[first : first + rank] if len(wanted) == rank + 2 else wanted
         x, kernel = as_tensor(input), as_tensor(filters)
-        sizes = x.shape[first : first + rank]
+        same, steps = options["padding"] == "same", options["strides"]
         spans = [(k - 1) * d + 1 for k, d in zip(kernel.shape, options["dilation_rate"])]
-        whole = [0 if options["padding"] == "valid" else 2 * (k // 2) for k in spans]
-        extra = tuple(
-            w - ((n - 1) * s + k - p) for w, n, s, k, p in zip(spatial, sizes, options["strides"], spans, whole)
-        )
-        out = convolution.conv_transpose(x, kernel, output_padding=extra, **options)
-        if out.shape[first : first + rank] != spatial:
-            raise ShapeError(
-                f"conv{rank}d_transpose: output_shape {wanted} cannot be; the result has {tuple(out.shape)}."
-            )
-        return out
+        extra = []
+        for n, s, k, w in zip(x.shape[first : first + rank], steps, spans, spatial):
+            if -(-(w if same else w - k + 1) // s) != n:
+                raise ShapeError(
+                    explain(
+                        f"conv{rank}d_transpose: a convolution of strides {steps} does not make {n} of {w}: {wanted}."
+                    )
+                )
+            extra.append(w - ((n - 1) * s + k - 2 * (k // 2) * same))
+        return convolution.conv_transpose(x, kernel, output_padding=tuple(extra), **options)
 
     conv.__name__ = f"conv{rank}d_transpose"
     conv.__doc__ = f"The transpose of conv{rank}d as a linear map; filters are (*spatial, features, channels)."

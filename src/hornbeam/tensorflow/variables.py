@@ -136,6 +136,15 @@ class Variable(base.Variable):
         """Add to the elements that the rows of ``indices`` name."""
         return self.assign(_scatter_nd(self, indices, updates, mode="add"))
 
+    def __eq__(self, other: Any) -> Any:
+        """Elementwise; in a graph identity, as for its tensors, so that ``v in variables`` works."""
+        return self is other if self.graph is not None else super().__eq__(other)
+
+    def __ne__(self, other: Any) -> Any:
+        return self is not other if self.graph is not None else super().__ne__(other)
+
+    __hash__ = base.Variable.__hash__
+
     def __repr__(self) -> str:
         shape = "(" + ", ".join(map(str, self.spec.shape)) + ("," if len(self.spec.shape) == 1 else "") + ")"
         value = "" if self.graph is not None or self.value().is_symbolic else f", numpy={self.numpy()!r}"

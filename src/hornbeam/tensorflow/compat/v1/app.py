@@ -16,9 +16,11 @@ class _Flags:
     def __init__(self) -> None:
         self.__dict__["_parser"] = argparse.ArgumentParser(add_help=False)
         self.__dict__["_values"] = None
+        self.__dict__["_truths"] = set()
 
     def _read(self, arguments: Sequence[str]) -> list[str]:
-        values, rest = self._parser.parse_known_args(list(arguments))
+        alone = {f"--{name}": f"--{name}=true" for name in self._truths}
+        values, rest = self._parser.parse_known_args([alone.get(a, a) for a in arguments])
         self.__dict__["_values"] = vars(values)
         return rest
 
@@ -56,9 +58,9 @@ def _truth(text: str) -> bool:
 
 def _define(kind: Callable[[str], Any]) -> Any:
     def define(name: str, default: Any, help: str = "", **options: Any) -> None:
-        given: dict[str, Any] = {"nargs": "?", "const": True} if kind is _truth else {}
-        FLAGS._parser.add_argument(f"--{name}", type=kind, default=default, help=help, dest=name, **given)
+        FLAGS._parser.add_argument(f"--{name}", type=kind, default=default, help=help, dest=name)
         if kind is _truth:
+            FLAGS._truths.add(name)
             FLAGS._parser.add_argument(f"--no{name}", action="store_false", dest=name)
             FLAGS._parser.set_defaults(**{name: default})
         FLAGS.__dict__["_values"] = None
