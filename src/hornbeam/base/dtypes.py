@@ -33,6 +33,7 @@ STORAGE_ONLY = (float8_e4m3fn, float8_e5m2)  # cast to and from, never computed 
 ALL = (bool_, *INTEGERS, *FLOATS, *COMPLEX, *STORAGE_ONLY)
 
 _BY_NAME = {d.name: d for d in ALL}
+_ALIASES = {"half": float16, "float": float32, "double": float64}  # by which C and TensorFlow call them
 
 
 def as_dtype(dtype: Any) -> DType:
@@ -50,8 +51,9 @@ def as_dtype(dtype: Any) -> DType:
     elif dtype is bool:
         return bool_
     elif isinstance(dtype, str):
-        if dtype in _BY_NAME:
-            return _BY_NAME[dtype]
+        found = _BY_NAME.get(dtype) or _ALIASES.get(dtype)
+        if found is not None:
+            return found
     else:
         name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None)
         if isinstance(name, str) and name.lower() in _BY_NAME:
