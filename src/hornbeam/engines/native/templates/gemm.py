@@ -29,10 +29,12 @@ from hornbeam.engines.native.target import Target
 
 CHAINS = 16  # interleaved chains of a product with one row or column
 CHUNK = 1 << 19  # multiply-adds worth a chunk of their own
-UNROLL = 64
+UNROLL = 64  # multiply-adds in one turn of the innermost loop
 CHUNKS = 32  # wanted of a product that is large enough
 SPLIT = 1024  # least k in one part of a split product
 STACK = 192 << 10  # bytes of A packed on the stack of a chunk
+OWN = 256  # rows up to which chunks pack B for themselves
+OWN_STACK = 128 << 10  # bytes of one panel of B packed so
 
 
 class Strides(NamedTuple):
@@ -119,6 +121,7 @@ class Plan:
     splits: int  # of k
     pack_a: bool
     pack_b: bool
+    own_b: bool = False  # every chunk packs what it reads of B, a panel at a time; if not, a phase of its own does
 
 
 def emit(
@@ -179,12 +182,18 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
     reused = min(p.n, nb) >= 8 * panel
     pack_a = (reused and not _stays(apart * size, lines, 4096, 8)) or (p.dtype in HALF and min(p.n, nb) > panel)
     straight = p.b.column == 1
-    fits = p.k * p.n * size <= target.l2 // 2 and _stays(p.b.row * size, kc, target.l2 // 16, 14)
+    fits = p.k * p.n * size <= target.l2 // 4 and _stays(p.b.row * size, kc, target.l2 // 16, 14)
     pack_b = not straight or (p.m >= 6 * mr and not fits)
+    own_b = pack_b and p.m <= OWN
+    if own_b:
+        mb, nb = _chunk(p, mr, panel, depth, splits, columns_first=True)
+        if p.result == p.compute:
+            kc = min(kc, _even(depth, max(64, OWN_STACK // (panel * p.compute.itemsize))))
+        own_b = kc * panel * p.compute.itemsize <= 2 * OWN_STACK
     while pack_a and mb > mr and mb * kc * p.compute.itemsize > STACK:
         mb -= mr
     group = max(1, min(p.batches // CHUNKS, CHUNK // max(1, p.m * p.n * p.k)))
-    plan = Plan(swap, lanes, mr, nv, kc, mb, nb, group, splits, pack_a, pack_b)
+    plan = Plan(swap, lanes, mr, nv, kc, mb, nb, group, splits, pack_a, pack_b, own_b)
 
     cost = tiles_cost * p.k
     cost += p.m * p.k * ((0.25 if p.a.row == 1 else 0.4) if p.a.column == 1 or p.a.row == 1 else 2.0) * pack_a
@@ -251,14 +260,20 @@ def _even(length: int, most: int) -> int:
     return _multiple(-(-length // parts), 8)
 
 
-def _chunk(p: Product, mr: int, panel: int, depth: int, splits: int) -> tuple[int, int]:
+def _chunk(
+    p: Product, mr: int, panel: int, depth: int, splits: int, columns_first: bool = False
+) -> tuple[int, int]:
     """(rows, columns) of a chunk: enough chunks for many threads, each worth starting, columns whole if possible."""
     others = p.batches * splits
     work = p.m * p.n * max(1, depth)
     wanted = max(1, min(-(-CHUNKS // others), work // CHUNK))
     row_tiles, panels = -(-p.m // mr), -(-p.n // panel)
-    by_rows = min(wanted, max(1, row_tiles // 2))
-    by_columns = min(max(1, wanted // by_rows), panels)
+    if columns_first:
+        by_columns = min(wanted, panels)
+        by_rows = min(-(-wanted // (2 * by_columns)), max(1, row_tiles // 4))  # every one packs B again
+    else:
+        by_rows = min(wanted, max(1, row_tiles // 2))
+        by_columns = min(max(1, wanted // by_rows), panels)
     rows = -(-row_tiles // by_rows)
     columns = -(-panels // by_columns)
     columns = min(columns, max(1, 4096 // panel))
@@ -290,6 +305,7 @@ class _Emitter:
         self.panel = how.nv * how.lanes
         self.depth = _depth(self.p, how.splits)
         self.blocks = max(1, -(-self.depth // max(1, how.kc)))
+        self.panel_buffer = ""  # on the stack of a chunk
         self.partial = 0  # bytes into the scratch where the sums of the parts of k begin
 
     # -- the parts of the whole --
@@ -297,12 +313,12 @@ class _Emitter:
     @cached_property
     def packed_elements(self) -> int:
         """Of B, in one batch entry."""
-        return -(-self.p.n // self.panel) * self.p.k * self.panel if self.how.pack_b else 0
+        return -(-self.p.n // self.panel) * self.p.k * self.panel if self.how.pack_b and not self.how.own_b else 0
 
     def emit_tiles(self) -> Gemm:
         p, how, size = self.p, self.how, self.p.compute.itemsize
         phases = []
-        if how.pack_b and p.k:
+        if how.pack_b and not how.own_b and p.k:
             phases.append(self.pack_phase())
         packed = -(-self.shared_batches * self.packed_elements * size // 64) * 64
         self.partial = packed
@@ -361,11 +377,14 @@ class _Emitter:
             whole = smaller(f, stop, index(p.n // self.panel))
 
             def row(k: Value) -> list[Value]:
-                at, to = f.address(source, times(f, k, p.b.row), p.dtype), f.address(into, times(f, k, self.panel), p.compute)
+                at = f.address(source, times(f, k, p.b.row), p.dtype)
+                to = f.address(into, times(f, k, self.panel), p.compute)
+                lanes = self.how.lanes
 
                 def piece(j: Value) -> list[Value]:
-                    for start in range(0, self.panel, self.how.lanes):
-                        value = f.load(f.address(at, plus(f, times(f, j, self.panel), start), p.dtype), p.dtype, self.how.lanes)
+                    for start in range(0, self.panel, lanes):
+                        piece_at = f.address(at, plus(f, times(f, j, self.panel), start), p.dtype)
+                        value = f.load(piece_at, p.dtype, lanes)
                         place = plus(f, times(f, j, p.k * self.panel), start)
                         f.store(f.cast(value, p.compute), f.address(to, place, p.compute))
                     return []
@@ -392,6 +411,7 @@ class _Emitter:
         rest, row = divide(f, rest, row_chunks)
         group, split = divide(f, rest, how.splits)
         buffer = f.alloca(p.compute, how.mb * how.kc + how.lanes) if how.pack_a else ""
+        self.panel_buffer = f.alloca(p.compute, how.kc * self.panel) if how.own_b else ""
         start = times(f, group, how.group)
         stop = smaller(f, plus(f, start, how.group), index(p.batches))
         place = (times(f, row, how.mb), times(f, column, how.nb), times(f, split, self.depth))
@@ -405,7 +425,7 @@ class _Emitter:
         """Rows and columns of one chunk in one batch entry, over all blocks of k of one part."""
         p, how = self.p, self.how
         a = self.batch_address(f, "%A", p.a, batch, p.dtype)
-        if how.pack_b:
+        if how.pack_b and not how.own_b:
             entry = times(f, batch if self.shared_batches > 1 else index(0), self.packed_elements)
             b, b_type = f.address("%scratch", entry, p.compute), p.compute
         else:
@@ -435,11 +455,14 @@ class _Emitter:
                 f.loop(row, row_stop, how.mr, pack)
 
             def panel(j: Value) -> list[Value]:
-                if how.pack_b:
+                if how.pack_b and not how.own_b:
                     at = plus_value(f, times(f, j, p.k), times(f, k0, self.panel))  # j is a multiple of the panel
                 else:
                     at = plus_value(f, times(f, j, p.b.column), times(f, k0, p.b.row))
                 b_j = f.address(b, at, b_type)
+                if how.own_b:
+                    self.call_pack(f, "b", b_j, self.panel_buffer, j, count)
+                    b_j = self.panel_buffer
 
                 def tile(i: Value) -> list[Value]:
                     if how.pack_a:
@@ -569,7 +592,7 @@ class _Emitter:
             return []
 
         f.loop(index(0), whole, lanes, body)
-        known = {self.p.k} if padded else self.counts
+        known = {self.p.k} if padded and not self.how.own_b else self.counts
         tails = sorted({c % lanes for c in known} - {0})
         if tails:
             rest = f.sub(count, whole)
@@ -992,7 +1015,7 @@ class _Vector:
         return f.select(mask, self.load(base, f.select(mask, at, index(0)), stride, 1), zero)
 
     def along_rows(self, x: str, v: str, count: Value, vectors: int) -> list[Value]:
-        """Sums of ``vectors`` vectors of rows, a register for each chain: as many chains at a time as registers hold."""
+        """Sums of ``vectors`` vectors of rows, a register for each chain; some of the chains at a time."""
         f, lanes = self.f, self.lanes
         at_once = 4 if vectors > 1 else CHAINS // 2
         whole = floor_multiple(f, count, CHAINS)
