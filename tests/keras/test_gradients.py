@@ -89,6 +89,12 @@ def test_division_by_zero_has_no_gradient_where_it_is_zero(wrap):
     np.testing.assert_allclose(to_b, [0.0, -0.5])
 
 
+@each_way
+def test_a_vector_of_zeros_is_normalised_with_a_finite_gradient(wrap):
+    gradient = wrap(ops.grad(lambda x: ops.sum(ops.normalize(x, axis=-1, order=2, epsilon=1e-3))))(ops.zeros(3))
+    np.testing.assert_allclose(gradient, np.full(3, 1e3), rtol=1e-6)
+
+
 @pytest.mark.parametrize("causal", [False, True], ids=["all", "causal"])
 def test_flash_attention_gives_what_attention_gives(causal):
     rng = np.random.default_rng(1)

@@ -66,6 +66,7 @@ SHAPES = [
     ("flipud", (M,)),
     ("rot90", (M,)), ("rot90", (M, 2)), ("rot90", (M, -1)), ("rot90", (X, 1, (2, 1))),
     ("roll", (X, 5)), ("roll", (X, -1, 1)), ("roll", (X, (1, 2), (0, 2))), ("roll", (X, (1, 2), 1)),
+    ("roll", (X, np.array([1, 2]), np.array([0, 2]))),
     ("stack", ([M, M], -1)), ("vstack", ([V, V],)), ("hstack", ([V, V],)), ("dstack", ([M, M],)),
     ("column_stack", ([V, V],)),
     ("append", (M, M, 1)), ("append", (M, V)), ("split", (X, 2, 2)), ("split", (X, [1, 3], 2)),

@@ -237,7 +237,7 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Any:
     x = as_tensor(x)
     if axis is None:
         return roll(x.reshape((x.size,)), shift, 0).reshape(x.shape)
-    axes = list(axis) if isinstance(axis, (tuple, list)) else [axis]
+    axes = static(axis, "the axis", "give it as a Python int").reshape(-1).tolist()
     if known(shift):
         shifts = static(shift, "the shift", "").reshape(-1).tolist()
     else:

@@ -325,7 +325,8 @@ def take_along_axis(x, indices, axis=None):
 
 
 def unravel_index(indices, shape):
-    return indexing.unravel_index(convert_to_tensor(indices), shape)
+    indices = convert_to_tensor(indices)
+    return tuple(i.astype(indices.dtype) for i in indexing.unravel_index(indices, shape))
 
 
 def sort(x, axis=-1):

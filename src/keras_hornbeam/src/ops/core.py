@@ -110,9 +110,9 @@ def scan(f, init, xs=None, length=None, reverse=False, unroll=1):
         raise ValueError(f"`unroll` must be an positive integer or boolean. Received: unroll={unroll}")
     if xs is None and length is None:
         raise ValueError("Got no `xs` to scan over and `length` not provided.")
-    init, xs = tree.map_structure(convert_to_tensor, init), tree.map_structure(convert_to_tensor, xs)
+    init = tree.map_structure(convert_to_tensor, init)
     if xs is not None:
-        length = length or len(tree.flatten(xs)[0])
+        xs = tree.map_structure(convert_to_tensor, xs)
 
     def step(carry, x):
         carry, y = f(carry, x)
