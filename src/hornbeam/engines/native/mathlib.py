@@ -321,16 +321,19 @@ def logistic(x: Lanes) -> Lanes:
 
 
 # (sinh(x) - x) / x**3 in x**2, |x| <= 1
-SINH = (
-    0.16666666666666669, 0.00833333333333297, 0.00019841269841531204, 2.755731913037768e-06, 2.5052126856430734e-08,
-    1.6057000490230926e-10, 7.765898615937313e-13)  # fmt: skip
+SINH = {
+    "float32": (0.166666672, 0.00833331607, 0.0001984142, 2.79153892e-06),
+    "float64": (
+        0.16666666666666669, 0.00833333333333297, 0.00019841269841531204, 2.755731913037768e-06, 2.5052126856430734e-08,
+        1.6057000490230926e-10, 7.765898615937313e-13),
+}  # fmt: skip
 
 
 def sinh(x: Lanes) -> Lanes:
     """A polynomial up to 1, then h - 1 / (4 h) with h = exp(|x|) / 2."""
     u = x * x
     h = _exp(abs(x), halvings=1)
-    near = fma(x * u, polynomial(u, SINH), x)
+    near = fma(x * u, polynomial(u, SINH[x.dtype.name]), x)
     return where(abs(x) < 1.0, near, h - 0.25 / h).signed_as(x)
 
 
@@ -408,7 +411,7 @@ def _log1p(x: Lanes, low: Lanes | None = None) -> Lanes:
 def asinh(x: Lanes) -> Lanes:
     """A polynomial up to 1/2, then log(|x| + sqrt(x**2 + 1)) with the sum in two parts."""
     a, u = abs(x), x * x
-    near = fma(x * u, polynomial(u, ASINH), x)
+    near = fma(x * u, polynomial(u, ASINH[x.dtype.name]), x)
     b = a.at_most(2.0**60)
     p, p_low = product2(b, b)
     q, q_low = two_sum(p, b.constant(1.0))
@@ -452,10 +455,13 @@ def atanh(x: Lanes) -> Lanes:
 
 
 # (asinh(x) - x) / x**3 in x**2, |x| <= 1/2
-ASINH = (
-    -0.16666666666666663, 0.07499999999998866, -0.04464285714161692, 0.030381944375399622, -0.02237215680726108,
-    0.01735271558628443, -0.01396413362087837, 0.011544567913063778, -0.009709210939705552, 0.008119416513777428,
-    -0.006320295347647119, 0.00391876901512308, -0.0013609474355254611)  # fmt: skip
+ASINH = {
+    "float32": (-0.166666657, 0.0749990791, -0.0446162932, 0.0300354026, -0.0200567618, 0.00926674064),
+    "float64": (
+        -0.16666666666666663, 0.07499999999998866, -0.04464285714161692, 0.030381944375399622, -0.02237215680726108,
+        0.01735271558628443, -0.01396413362087837, 0.011544567913063778, -0.009709210939705552, 0.008119416513777428,
+        -0.006320295347647119, 0.00391876901512308, -0.0013609474355254611),
+}  # fmt: skip
 
 
 # -- powers ----------------------------------------------------------------------------------------
@@ -483,13 +489,30 @@ def _log2_sum(x: Lanes) -> tuple[Lanes, Lanes]:
     return high, low + fma(e, 2.8235290563031577e-13, z_low + z_low)
 
 
+# As LOG32 and EXP, in float64 to the digits that float32 needs.
+LOG_SHORT = (
+    0.33333333320372593, -0.2500000018829688, 0.20000002987755586, -0.16666645549821021, 0.14285491587534133,
+    -0.12500744733261288, 0.11118687788439742, -0.09991476376386275, 0.08962790072717094, -0.08292753780170097,
+    0.08698604296192532, -0.08523869104487745, 0.04392117566659668)  # fmt: skip
+EXP_SHORT = (
+    0.5000000079121625, 0.16666666821248646, 0.04166626711210084, 0.008333273020612623, 0.0013946227568643506,
+    0.0001991382711495681)  # fmt: skip
+
+
+def _power32(x: Lanes, y: Lanes) -> Lanes:
+    """exp(y log(x)) for x >= 0, float64 values of float32 numbers, to 2**-33 or so."""
+    f, e = _log_parts(x)
+    log = fma(f * f, fma(f, polynomial(f, LOG_SHORT), -0.5), f)
+    exponent = y * _log_ends(x, fma(e.cast(x.dtype), x.format.ln2[0], log))
+    r, n = _reduce_exp(exponent.at_most(200.0).at_least(-200.0))
+    return fma(r, fma(r, polynomial(r, EXP_SHORT), 1.0), 1.0) * _power_of_two(n, x)
+
+
 def power(x: Lanes, y: Lanes) -> Lanes:
     """exp(y log|x|), for float64 with the logarithm in two parts; the special cases are C's."""
     a = abs(x)
     if x.dtype == dtypes.float32:
-        wide = a.cast(dtypes.float64)
-        wide = _log_ends(wide, _log(*_log_parts(wide)))
-        size = _exp(y.cast(dtypes.float64) * wide).cast(dtypes.float32)
+        size = _power32(a.cast(dtypes.float64), y.cast(dtypes.float64)).cast(dtypes.float32)
     else:
         high, low = _log2_sum(a)
         high = where(a.eq(0.0), -INF, where(a.eq(INF), INF, high))
@@ -540,13 +563,13 @@ def cbrt(x: Lanes) -> Lanes:
     a = abs(x)
     small = a < form.tiny
     i = where(small, a * 2.0**54, a).view(form.bits)
-    e = (i >> form.digits) + (3072 - 1023)  # >= 0 and a multiple of 3 more
+    e = (i >> form.digits) + (3072 - (form.one >> form.digits))  # >= 0 and a multiple of 3 more
     third = (e * 21846) >> 16
     r = e - third * 3
     m = ((i & ((1 << form.digits) - 1)) | form.one).view(x.dtype)
-    t = polynomial(m, CBRT) * where(r.eq(0), 1.0, where(r.eq(1), x.constant(2 ** (1 / 3)), 2 ** (2 / 3)))
+    t = polynomial(m, CBRT[x.dtype.name]) * where(r.eq(0), 1.0, where(r.eq(1), x.constant(2 ** (1 / 3)), 2 ** (2 / 3)))
     m = m * _power_of_two(r, x)
-    t = (t.view(form.bits) & -(1 << 27)).view(x.dtype)  # t * t is exact
+    t = (t.view(form.bits) & -(1 << (form.digits + 2) // 2)).view(x.dtype)  # t * t is exact
     square = t * t
     d = fma(square, t, -m)
     root = t - t * d / fma(m, 3.0, d + d)
@@ -554,10 +577,13 @@ def cbrt(x: Lanes) -> Lanes:
     return where((a < INF) & (a > 0.0), root.signed_as(x), x)
 
 
-# cbrt(m), 1 <= m < 2, to 2**-25
-CBRT = (
-    0.4259433732426328, 1.0557041659173523, -0.8893820432062638, 0.6448197334168126, -0.32362568446656936,
-    0.10439923265154816, -0.019448368188033704, 0.0015896152472225798)  # fmt: skip
+# cbrt(m), 1 <= m < 2, to half the digits
+CBRT = {
+    "float32": (0.507007182, 0.718074501, -0.300528169, 0.086053215, -0.0105974823),
+    "float64": (
+        0.4259433732426328, 1.0557041659173523, -0.8893820432062638, 0.6448197334168126, -0.32362568446656936,
+        0.10439923265154816, -0.019448368188033704, 0.0015896152472225798),
+}  # fmt: skip
 
 
 # -- trigonometry ----------------------------------------------------------------------------------
@@ -748,16 +774,21 @@ def tan(x: Lanes) -> Lanes:
 
 
 # (asin(s) - s) / s**3 in s**2, |s| <= 1/2
-ASIN = (
-    0.16666666666666763, 0.0749999999997013, 0.044642857175252224, 0.030381942677005253, 0.022372215855515108,
-    0.017351596424305112, 0.013981007327478716, 0.011397385249502475, 0.01078880377075813, 0.003674135858405074,
-    0.02178591893424097, -0.021110063300352297, 0.03269802552362876)  # fmt: skip
+ASIN = {
+    "float32": (0.166666597, 0.0750051811, 0.0445145592, 0.0318262167, 0.0143727474, 0.0376045182),
+    "float64": (
+        0.16666666666666763, 0.0749999999997013, 0.044642857175252224, 0.030381942677005253, 0.022372215855515108,
+        0.017351596424305112, 0.013981007327478716, 0.011397385249502475, 0.01078880377075813, 0.003674135858405074,
+        0.02178591893424097, -0.021110063300352297, 0.03269802552362876),
+}  # fmt: skip
 # (atan(z) - z) / z**3 in z**2, |z| <= tan(pi / 8)
-ATAN = (
-    -0.33333333333333326, 0.1999999999999726, -0.1428571428534798, 0.11111111086134894, -0.09090908082078684,
-    0.07692281532988222, -0.06666210760008477, 0.0587688137545144, -0.05217584895669461, 0.04500500294971392,
-    -0.03340899536865007, 0.015133439680513226)  # fmt: skip
-HALF_PI_LOW = 6.123233995736766e-17
+ATAN = {
+    "float32": (-0.333333164, 0.199985325, -0.142445013, 0.106000215, -0.0609214976),
+    "float64": (
+        -0.33333333333333326, 0.1999999999999726, -0.1428571428534798, 0.11111111086134894, -0.09090908082078684,
+        0.07692281532988222, -0.06666210760008477, 0.0587688137545144, -0.05217584895669461, 0.04500500294971392,
+        -0.03340899536865007, 0.015133439680513226),
+}  # fmt: skip
 
 
 def _asin_parts(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
@@ -769,42 +800,42 @@ def _asin_parts(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
     root_low = where(z.eq(0.0), 0.0, fma(-root, root, z) / (root + root))
     u = where(big, z, a * a)
     s = where(big, root, a)
-    return s, fma(s * u, polynomial(u, ASIN), where(big, root_low, 0.0)), big
+    return s, fma(s * u, polynomial(u, ASIN[x.dtype.name]), where(big, root_low, 0.0)), big
 
 
 def asin(x: Lanes) -> Lanes:
     """A polynomial up to 1/2; beyond, pi / 2 - 2 asin(sqrt((1 - |x|) / 2))."""
     s, rest, big = _asin_parts(x)
-    far = math.pi / 2 - 2.0 * (s + (rest - 0.5 * HALF_PI_LOW))
+    far = math.pi / 2 - 2.0 * (s + (rest - 0.5 * x.format.half_pi[1]))
     return where(big, far, s + rest).signed_as(x)
 
 
 def acos(x: Lanes) -> Lanes:
     s, rest, big = _asin_parts(x)
+    low = x.format.half_pi[1]
     twice = 2.0 * (s + rest)
-    far = where(x < 0.0, math.pi - (twice - 2 * HALF_PI_LOW), twice)
-    near = math.pi / 2 - (x + (rest.signed_as(x) - HALF_PI_LOW))
+    far = where(x < 0.0, math.pi - (twice - 2 * low), twice)
+    near = math.pi / 2 - (x + (rest.signed_as(x) - low))
     return where(big, far, near)
 
 
 def atan2(y: Lanes, x: Lanes) -> Lanes:
     """The angle in the first octant, from z = n / d or (n - d) / (n + d), turned into place."""
-    form = x.format
+    form, low = x.format, x.format.half_pi[1]
     a, b = abs(y), abs(x)
     swap = a > b
     n, d = where(swap, b, a), where(swap, a, b)
-    huge = d > 2.0**1000
-    scale = where(huge, x.constant(2.0**-60), 1.0)
+    scale = where(d > 1 / (16 * form.tiny), x.constant(2.0**-10), 1.0)  # n + d may overflow
     n, d = n * scale, d * scale
     both = n.eq(INF)
     n, d = where(both, 1.0, n), where(both | d.eq(0.0), 1.0, d)
     middle = n > d * (math.sqrt(2) - 1)
     z = where(middle, n - d, n) / where(middle, n + d, d)
     u = z * z
-    rest = fma(z * u, polynomial(u, ATAN), where(middle, x.constant(HALF_PI_LOW / 2), 0.0))
+    rest = fma(z * u, polynomial(u, ATAN[x.dtype.name]), where(middle, x.constant(low / 2), 0.0))
     angle = where(middle, x.constant(math.pi / 4), 0.0) + (z + rest)
-    angle = where(swap, math.pi / 2 - (angle - HALF_PI_LOW), angle)
-    angle = where(x.view(form.bits) < 0, math.pi - (angle - 2 * HALF_PI_LOW), angle)
+    angle = where(swap, math.pi / 2 - (angle - low), angle)
+    angle = where(x.view(form.bits) < 0, math.pi - (angle - 2 * low), angle)
     return where(x.isnan() | y.isnan(), NAN, angle.signed_as(y))
 
 
@@ -1141,26 +1172,26 @@ FUNCTIONS: dict[str, Entry] = {
     "nextafter": Entry(nextafter, exact=True),
     "sqrt": Entry(lambda x: x.sqrt()),
     "rsqrt": Entry(rsqrt, exact=True),
-    "cbrt": _in_double(cbrt),
+    "cbrt": Entry(cbrt),
     "pow": Entry(lambda x, y: (power if dtypes.is_floating(x.dtype) else integer_power)(x, y), REAL),
     "exp": Entry(exp),
     "expm1": Entry(expm1),
     "log": Entry(log),
     "log1p": Entry(log1p),
     "logistic": Entry(logistic),
-    "sinh": _in_double(sinh),
-    "cosh": _in_double(cosh),
+    "sinh": Entry(sinh),
+    "cosh": Entry(cosh),
     "tanh": Entry(tanh),
-    "asinh": _in_double(asinh),
-    "acosh": _in_double(acosh),
-    "atanh": _in_double(atanh),
+    "asinh": Entry(asinh),
+    "acosh": Entry(acosh),
+    "atanh": Entry(atanh),
     "sin": Entry(sin),
     "cos": Entry(cos),
-    "tan": _in_double(tan),
-    "asin": _in_double(asin),
-    "acos": _in_double(acos),
-    "atan": _in_double(atan),
-    "atan2": _in_double(atan2),
+    "tan": Entry(tan),
+    "asin": Entry(asin),
+    "acos": Entry(acos),
+    "atan": Entry(atan),
+    "atan2": Entry(atan2),
     "erf": Entry(erf),
     "erfc": _in_double(erfc),
     "erf_inv": Entry(erf_inv, wide=lambda x: erf_inv(x, ERF_INV32)),
