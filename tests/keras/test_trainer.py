@@ -479,10 +479,13 @@ class Counted(keras.layers.Layer):
         return shape
 
 
-def test_layers_that_ask_for_values_run_eagerly():
+@pytest.mark.parametrize("supports_jit", [False, True])
+def test_what_asks_for_values_runs_eagerly_unless_it_is_to_be_compiled(supports_jit):
     with hb.Session() as session:
-        model = keras.Sequential([Counted(supports_jit=False)])
+        model = keras.Sequential([Counted(supports_jit)])
+        if supports_jit:
+            with pytest.raises(hb.errors.TracingError, match="no value yet"):
+                model.predict(X, verbose=0)
+            model.compile(jit_compile=False)
         np.testing.assert_allclose(model.predict(X, verbose=0), np.cumsum(X, axis=1))
         assert session.ledger.counts["fallback"] == 1
-    with pytest.raises(hb.errors.TracingError, match="no value yet"):
-        keras.Sequential([Counted(supports_jit=True)]).predict(X, verbose=0)

@@ -76,7 +76,8 @@ class Trainer(base_trainer.BaseTrainer):
     def _stepper(self, step):
         """``step`` on one batch: a traced function, or the Python method itself under ``run_eagerly``.
 
-        A layer that does not support compilation may ask for values; a model that has one then falls back to Python.
+        A model with ``jit_compile=False``, which is set or follows from a layer in it, may ask for values; it then falls
+        back to Python.
         """
         traced = function(step, name=f"{self.name}.{step.__name__}")
         eager = self.run_eagerly
@@ -88,9 +89,9 @@ class Trainer(base_trainer.BaseTrainer):
                 try:
                     return traced(data)
                 except TracingError:
-                    if base_trainer.model_supports_jit(self):
+                    if self.jit_compile:
                         raise
-                    sessions.current().ledger.note("fallback", f"{traced.name} runs eagerly: a layer asks for values")
+                    sessions.current().ledger.note("fallback", f"{traced.name} runs eagerly: it asks for values")
                     eager = True
             return step(data)
 
