@@ -563,9 +563,29 @@ class _Emitter:
         f.loop(index(0), Value("%count", I64), 1, row)
 
     def pack_transposed(self, f: Function, valid: int, step: int, across: int, padded: bool) -> None:
-        """Squares of lanes x lanes, turned in registers; what is stored too far is overwritten by the next k."""
+        """Squares of lanes x lanes, turned in registers."""
+        lanes = self.how.lanes
+        if not padded:
+            return self.pack_squares(f, index(0), valid, valid, step, across, padded)
+        whole = valid // lanes * lanes
+
+        def square(at: Value) -> list[Value]:
+            self.pack_squares(f, at, lanes, lanes, step, across, padded)
+            return []
+
+        f.loop(index(0), index(whole), lanes, square, hint="at")
+        if whole < step:
+            self.pack_squares(f, index(whole), valid - whole, step - whole, step, across, padded)
+        return None
+
+    def pack_squares(
+        self, f: Function, first: Value, valid: int, size: int, step: int, across: int, padded: bool
+    ) -> None:
+        """``size`` rows of A (or columns of B) from ``first`` on, of which ``valid`` exist and the others are zero."""
         lanes, p = self.how.lanes, self.p
-        groups = range(0, -(-(step if padded else valid) // lanes) * lanes, lanes)
+        groups = range(0, -(-size // lanes) * lanes, lanes)
+        base = f.address("%source", times(f, first, across), p.dtype)
+        into = f.address("%into", first, p.compute)
 
         def square(k: Value, count: int | None, mask: Value | None) -> None:
             turned = []
@@ -573,16 +593,15 @@ class _Emitter:
                 rows = []
                 for i in range(start, start + lanes):
                     if i < valid:
-                        at = f.address("%source", plus(f, k, i * across), p.dtype)
+                        at = f.address(base, plus(f, k, i * across), p.dtype)
                         rows.append(f.cast(f.load(at, p.dtype, lanes, mask), p.compute))
                     else:
                         rows.append(f.constant(0, p.compute, lanes))
                 turned.append(transposed(f, rows))
             for kk in range(lanes if count is None else count):
                 for start, columns in zip(groups, turned, strict=True):
-                    to = f.address("%into", plus(f, times(f, k, step), kk * step + start), p.compute)
-                    keep = None if padded else lane_mask(valid - start, lanes)
-                    f.store(columns[kk], to, keep)
+                    to = f.address(into, plus(f, times(f, k, step), kk * step + start), p.compute)
+                    f.store(columns[kk], to, None if padded else lane_mask(valid - start, lanes))
 
         count = Value("%count", I64)
         whole = floor_multiple(f, count, lanes)
@@ -592,7 +611,7 @@ class _Emitter:
             return []
 
         f.loop(index(0), whole, lanes, body)
-        known = {self.p.k} if padded and not self.how.own_b else self.counts
+        known = {p.k} if padded and not self.how.own_b else self.counts
         tails = sorted({c % lanes for c in known} - {0})
         if tails:
             rest = f.sub(count, whole)
