@@ -387,7 +387,7 @@ def log(x: Lanes) -> Lanes:
 
 def _log_ends(x: Lanes, result: Lanes) -> Lanes:
     """``result`` but where log(x) is infinite or no number."""
-    result = where(x > 0.0, result, where(x.eq(0.0), x.constant(-INF), NAN))
+    result = where(x > 0.0, result, where(x.eq(0.0), result.constant(-INF), NAN))
     return where(x.eq(INF), INF, result)
 
 
@@ -500,19 +500,21 @@ EXP_SHORT = (
 
 
 def _power32(x: Lanes, y: Lanes) -> Lanes:
-    """exp(y log(x)) for x >= 0, float64 values of float32 numbers, to 2**-33 or so."""
-    f, e = _log_parts(x)
+    """exp(y log(x)) for float32 x >= 0, to 2**-33 or so before it is rounded."""
+    f, e = (part.cast(dtypes.float64) for part in _log_parts(x))
     log = fma(f * f, fma(f, polynomial(f, LOG_SHORT), -0.5), f)
-    exponent = y * _log_ends(x, fma(e.cast(x.dtype), x.format.ln2[0], log))
+    log = _log_ends(x, fma(e, f.format.ln2[0], log))
+    exponent = y.cast(dtypes.float64) * log
     r, n = _reduce_exp(exponent.at_most(200.0).at_least(-200.0))
-    return fma(r, fma(r, polynomial(r, EXP_SHORT), 1.0), 1.0) * _power_of_two(n, x)
+    size = fma(r, fma(r, polynomial(r, EXP_SHORT), 1.0), 1.0) * _power_of_two(n, r)
+    return size.cast(dtypes.float32)
 
 
 def power(x: Lanes, y: Lanes) -> Lanes:
     """exp(y log|x|), for float64 with the logarithm in two parts; the special cases are C's."""
     a = abs(x)
     if x.dtype == dtypes.float32:
-        size = _power32(a.cast(dtypes.float64), y.cast(dtypes.float64)).cast(dtypes.float32)
+        size = _power32(a, y)
     else:
         high, low = _log2_sum(a)
         high = where(a.eq(0.0), -INF, where(a.eq(INF), INF, high))
