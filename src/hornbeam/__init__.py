@@ -10,7 +10,7 @@ in the graphs of sessions.
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from hornbeam.config import VERSION as __version__
 
 # Sessions, and what lives in them
 from hornbeam.runtime.session import Session, current as current_session

@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 
 from hornbeam.errors import HornbeamError
 
+VERSION = "0.1.0"
+
 T = TypeVar("T", int, str)
 
 

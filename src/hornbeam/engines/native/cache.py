@@ -60,8 +60,6 @@ def object_code(text: str, target: Target, level: int = jit.OPTIMIZE) -> bytes:
 
 def key_parts(text: str, target: Target, level: int) -> dict[str, Any]:
     """Everything that decides the bytes of an object, besides chance. A new flag that changes code belongs here."""
-    from hornbeam import __version__  # the package imports its engines
-
     return {
         "text": hashlib.sha256(text.encode()).hexdigest(),
         "triple": target.triple,
@@ -70,7 +68,7 @@ def key_parts(text: str, target: Target, level: int) -> dict[str, Any]:
         "level": level,
         "llvm": ".".join(map(str, llvm.llvm_version_info)),
         "llvmlite": llvmlite.__version__,
-        "hornbeam": __version__,
+        "hornbeam": config.VERSION,
     }
 
 

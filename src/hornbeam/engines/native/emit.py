@@ -18,6 +18,8 @@ def emit(module: Module, fusion: Fusion, cluster: Cluster, machine: Machine) -> 
     name = module.name()
     lanes = machine.lanes
     root = cluster.roots[0]
+    if cluster.kind == "empty":
+        return []
     if cluster.kind == "loop":
         stored = fusion.stored(cluster)
         targets = targets_of(fusion, stored, cluster.outer, cluster.inner)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import numpy as np
 from hornbeam.base.spec import Spec
 from hornbeam.engines.native.jit import Code
 from hornbeam.engines.native.plan import ALIGNMENT
+from hornbeam.engines.native.threads import pool
 from hornbeam.ir.node import Node
 from hornbeam.ir.program import apply
 
@@ -39,10 +41,11 @@ class NativeExecutable:
     """One table of addresses goes into compiled code; host steps see the same buffers as arrays."""
 
     def __init__(
-        self, code: Code | None, segments: Sequence[str | HostStep], layout: Layout, roots: Sequence[int]
+        self, code: Code | None, segments: Sequence[str | HostStep], layout: Layout, roots: Sequence[int], threads: int | None
     ) -> None:
         self._code = code  # keeps the addresses below alive
         self.layout, self.roots = layout, tuple(roots)
+        self.threads = threads or os.cpu_count() or 1
         given = {*range(layout.params), *layout.results}
         self.peak_bytes = layout.nbytes + sum(layout.specs[i].nbytes for i in given)
         entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -71,6 +74,8 @@ class NativeExecutable:
             spec = layout.specs[i]
             a = arrays[i] = np.empty(spec.shape, spec.dtype)
             table[i] = a.__array_interface__["data"][0]
+        if self.threads > 1:
+            table[-2], table[-1] = pool(self.threads).address, self.threads
         try:
             for step in self.steps:
                 if isinstance(step, HostStep):
@@ -96,14 +101,14 @@ class _Frame:
     """The table and arena of one run; kept for the next."""
 
     def __init__(self, layout: Layout) -> None:
-        self.table = np.zeros(max(len(layout.specs), 1), np.uint64)
+        self.table = np.zeros(len(layout.specs) + 2, np.uint64)  # then a pool, and how many threads may work
         self.address = self.table.ctypes.data
         self.arrays: list[Any] = [None] * len(layout.specs)
         memory = np.empty(layout.nbytes + ALIGNMENT, np.uint8)
         start = -memory.ctypes.data % ALIGNMENT
         for i, array in layout.constants:
-            self.arrays[i] = array
-            self.table[i] = array.ctypes.data
+            dense = self.arrays[i] = np.ascontiguousarray(array).reshape(array.shape)
+            self.table[i] = dense.ctypes.data
         for i, at in layout.arena:
             spec = layout.specs[i]
             part = memory[start + at : start + at + spec.nbytes]

@@ -12,6 +12,7 @@ the same thing, so that an optimizer's slots are updated in one pass.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ from hornbeam.ir.simplify import simplify
 
 REDUCTIONS = frozenset((SUM, PROD, REDUCE_MAX, REDUCE_MIN, REDUCE_AND, REDUCE_OR))
 MAX_ROOTS = 24  # nodes computed by one kernel: beyond that registers and pointers spill
+MAX_OPERATIONS = 100  # maps in one kernel: code grows no faster than the program
 MAX_SCRATCH = 64 * 1024  # bytes of row values that a cluster may keep between its passes over a row
 
 
@@ -37,7 +39,7 @@ class Cluster:
         self.kind = kind
         self.outer, self.inner = outer, inner
         self.roots = [root]  # nodes computed for their own sake; what melts into them is not listed
-        self.number = 0
+        self.operations = 1  # nodes computed, those that melt included
 
     @property
     def space(self) -> Shape:
@@ -64,7 +66,7 @@ class Fusion:
         self.nodes = program.nodes
         self.users: dict[Node, list[Node]] = {}
         for node in self.nodes:
-            for a in node.args:
+            for a in dict.fromkeys(node.args):
                 self.users.setdefault(a, []).append(node)
         self.used = {*self.users, *program.roots}
         self.memory: set[Node] = set()
@@ -81,6 +83,8 @@ class Fusion:
         if p is PICK:
             return "pick"
         specs = [node.spec] if isinstance(node.spec, Spec) else list(node.spec)
+        if not any(s.size for s in specs) and not p.effect:
+            return "empty"
         supported = all(s.dtype.name in SUPPORTED for s in [*specs, *(a.spec for a in node.args if _single(a))])
         if not supported:
             return "host"
@@ -93,8 +97,7 @@ class Fusion:
         if p is PAD or p is CONCAT:
             return "assemble"
         template = self.templates.get(p.name)
-        sized = not _single(node) or node.spec.size
-        return "block" if template is not None and sized and template.takes(node) and self._bodies_run(node) else "host"
+        return "block" if template is not None and template.takes(node) and self._bodies_run(node) else "host"
 
     def _bodies_run(self, node: Node) -> bool:
         """Whether the bodies of control flow have native code throughout."""
@@ -142,12 +145,14 @@ class Fusion:
                     self._own(node, "map")
                 continue
             homes = {id(self.cluster_of[r]): self.cluster_of[r] for r in readers if r in self.cluster_of}
-            if needed or len(homes) != 1 or self._repeats(node, next(iter(homes.values()))):
+            needed = needed or self._read_in_several_places(node)
+            if needed or len(homes) != 1 or not self._takes(next(iter(homes.values())), node):
                 if readers or needed:
                     self.memory.add(node)
                     self._own(node, "map")
             else:
-                self.cluster_of[node] = next(iter(homes.values()))
+                self.cluster_of[node] = home = next(iter(homes.values()))
+                home.operations += 1
 
     def _needs_memory(self, node: Node, user: Node) -> bool:
         kind = self.kinds[user]
@@ -158,21 +163,40 @@ class Fusion:
             return True
         if kind == "pick":
             return False
-        if kind == "row" and sum(d != 1 for d in self.cluster_of[user].inner) > 1 and self._has_views(node):
-            return True  # the order of a sum is that of memory, whatever it is fused with
+        if kind == "row" and not self._in_order(node, self.cluster_of[user]):
+            return True
         return user.primitive is RESHAPE and splits(user) and bool(self._readers(user) or user in self.memory)
 
-    def _has_views(self, node: Node) -> bool:
-        stack, seen = [node], set()
+    def _in_order(self, node: Node, row: Cluster) -> bool:
+        """Whether ``row`` can reduce ``node`` where it is computed: its elements are reduced in the order of memory,
+        whatever is fused, so all below must lie in that order or stay the same within a row."""
+        axes = along(row.outer, row.inner)
+        if len(axes) < 2:
+            return True
+        rank = len(row.space)
+        stack: list[tuple[Node, Index]] = [(node, identity(rank))]
+        seen: set[Any] = set()
         while stack:
-            n = stack.pop()
-            if n in seen or n.primitive in (PARAM, CONSTANT, PICK) or n in self.memory:
+            n, at = stack.pop()
+            if (id(n), at) in seen:
                 continue
-            seen.add(n)
-            if n.primitive in VIEWS and n.args[0].spec.size > 1:
-                return True
-            stack.extend(n.args)
-        return False
+            seen.add((id(n), at))
+            counted = at[dict(n.attrs)["axis"]] if n.primitive is IOTA else offset(at, n.shape, rank)
+            if not together(counted, row.space, axes):
+                return False
+            leaf = self.kinds.get(n, "leaf") not in ("map", "view") or n in self.memory
+            if not leaf and not (n.primitive in VIEWS and through(n, at, rank) is None):
+                stack += self.below(n, at, rank)
+        return True
+
+    def _read_in_several_places(self, node: Node) -> bool:
+        """Whether one iteration would need several elements of ``node``, each computed with all that is below it."""
+        users = self.users.get(node, ())
+        return len(users) > 1 and node.spec.size > 1 and any(self.kinds[u] == "view" and u not in self.memory for u in users)
+
+    def _takes(self, home: Cluster, node: Node) -> bool:
+        """Whether ``node`` should melt into ``home``."""
+        return home.operations < MAX_OPERATIONS and not self._repeats(node, home)
 
     def _repeats(self, node: Node, home: Cluster) -> bool:
         """Whether melting would compute ``node`` many times over: it is broadcast along leading axes."""
@@ -207,7 +231,7 @@ class Fusion:
         if node in self.memory or node.primitive is PARAM or node.primitive is PICK:
             return True
         if node.primitive is CONSTANT:
-            return node.spec.size > 1
+            return node.spec.size != 1
         return node.primitive is RESHAPE and self.in_memory(node.args[0])
 
     def base(self, node: Node) -> Node:
@@ -268,6 +292,8 @@ class Fusion:
         space = common_space(first, second)
         if space is None or len(first.roots) + len(second.roots) > MAX_ROOTS:
             return False
+        if first.operations + second.operations > 2 * MAX_OPERATIONS:
+            return False
         outer, inner = space
         size = max((r.spec.dtype.itemsize for r in (*first.roots, *second.roots)), default=4)
         staged = first.reduces or second.reduces
@@ -275,11 +301,11 @@ class Fusion:
             return False
         inside = {*first.roots, *second.roots}
         reads = Reads(self, outer, inner)
+        axes = along(outer, inner) if staged else []
         return all(
-            reads.elementwise(node, form)
-            for root in second.roots
+            (node not in inside or node.primitive is IOTA or reads.elementwise(node, form)) and (len(axes) < 2 or together(form, outer + inner, axes))
+            for root in (*first.roots, *second.roots)
             for node, form in reads.of(root)
-            if node in inside
         )
 
     def _join(self, first: Cluster, second: Cluster) -> None:
@@ -287,6 +313,7 @@ class Fusion:
         assert space is not None
         first.outer, first.inner = space
         first.roots += second.roots
+        first.operations += second.operations
         for node, cluster in self.cluster_of.items():
             if cluster is second:
                 self.cluster_of[node] = first
@@ -322,6 +349,16 @@ def common_space(first: Cluster, second: Cluster) -> tuple[Shape, Shape] | None:
     return None
 
 
+def along(outer: Shape, inner: Shape) -> list[int]:
+    """The variables of a loop over (outer, inner) that walk along a row."""
+    return [len(outer) + i for i, d in enumerate(inner) if d != 1]
+
+
+def together(form: Form, shape: Shape, axes: list[int]) -> bool:
+    """Whether ``form`` treats the variables ``axes`` of a loop over ``shape`` as one that runs through all of them."""
+    return all(form[a] == form[b] * shape[b] for a, b in itertools.pairwise(axes))
+
+
 def squeezed(shape: Shape) -> Shape:
     return tuple(d for d in shape if d != 1)
 
@@ -343,7 +380,7 @@ def root_index(shape: Shape, outer: Shape, inner: Shape) -> Index | None:
 
 
 class Reads:
-    """What computing a root reads from memory, and at which elements, over the loop variables of (outer, inner)."""
+    """What computing a root reads from memory or counts, and at which elements, over the loop variables of (outer, inner)."""
 
     def __init__(self, fusion: Fusion, outer: Shape, inner: Shape) -> None:
         self.fusion, self.outer, self.inner = fusion, outer, inner
@@ -358,7 +395,12 @@ class Reads:
         else:
             index = root_index(root.shape, self.outer, self.inner)
             assert index is not None
-            stack += self.fusion.below(root, index, self.rank)
+            if root.primitive is RESHAPE and self.fusion.in_memory(root.args[0]):
+                found[(self.fusion.base(root.args[0]), offset(index, root.shape, self.rank))] = None
+            elif root.primitive is IOTA:
+                found[(root, index[dict(root.attrs)["axis"]])] = None
+            else:
+                stack += self.fusion.below(root, index, self.rank)
         while stack:
             node, index = stack.pop()
             if (id(node), index) in seen:
@@ -367,6 +409,8 @@ class Reads:
             if self.fusion.in_memory(node):
                 base = self.fusion.base(node)
                 found[(base, offset(index, node.shape, self.rank))] = None
+            elif node.primitive is IOTA:
+                found[(node, index[dict(node.attrs)["axis"]])] = None
             else:
                 stack += self.fusion.below(node, index, self.rank)
         return list(found)

@@ -144,11 +144,11 @@ class Function:
         self.lines.append(f"{name}:")
         self.block = name
 
-    def finish(self) -> str:
-        """Close it; returns the name of the function to call, an earlier one if that is the same."""
+    def finish(self, share: bool = False) -> str:
+        """Close it; returns the name of the function to call: an earlier one if it may ``share`` and that is the same."""
         self.emit("ret void")
         body = "\n".join([self.header.partition("(")[2], "start:", *self.entry, *self.lines, "}"])
-        name = self.module.bodies.setdefault(body, self.name)
+        name = self.module.bodies.setdefault(body, self.name) if share else self.name
         if name == self.name:
             self.module.functions.append(f"{self.header.partition('(')[0]}({body}")
         return name
@@ -316,6 +316,8 @@ class Function:
     def gather(self, base: str, offsets: Value, dtype: DType, mask: Value | None = None) -> Value:
         """Elements at a vector of i64 ``offsets`` from ``base``."""
         width, element = offsets.width, memory_type(dtype)
+        if width == 1 and mask is None:
+            return self.load(self.address(base, offsets, dtype), dtype)
         kind, lanes = f"<{width} x {element}>", f"<{width} x i1>"
         pointers = self.fresh("p")
         self.emit(f"{pointers} = getelementptr {element}, ptr {base}, {offsets.typed}")
@@ -333,6 +335,9 @@ class Function:
 
     def scatter(self, value: Value, base: str, offsets: Value, mask: Value | None = None) -> None:
         """Store lanes at a vector of i64 ``offsets`` from ``base``."""
+        if value.width == 1 and mask is None:
+            self.store(value, self.address(base, offsets, value.dtype))
+            return
         width, element = value.width, memory_type(value.dtype)
         kind, lanes, ref = f"<{width} x {element}>", f"<{width} x i1>", value.ref
         if value.dtype == dtypes.bool_:

@@ -51,6 +51,7 @@ class Kernel(NamedTuple):
     operations: int  # scalar operations, for the report
     scratch: int = 0
     chunked: bool = False
+    nanoseconds: float = 0  # on one core, roughly: whether threads are worth waking
 
 
 def identity_element(name: str, dtype: DType) -> Any:
@@ -171,7 +172,8 @@ class LoopEmitter:
         if read is not None:
             self.forms[read] = None
             return 0
-        self.operations += node.primitive.kind == "map"
+        if node.primitive.kind == "map":
+            self.operations += 1 if node.primitive in CHEAP else 8
         return max((self._collect(a, i) for a, i in self._below(node, at)), default=0)
 
     def _is_read(self, node: Node) -> bool:
@@ -185,8 +187,8 @@ class LoopEmitter:
 
     def _below(self, node: Node, at: Index) -> list[tuple[Node, Index]]:
         """The arguments of ``node`` and where. A reshape of a value of this kernel is that value, element by element."""
-        if node not in self.inside and self.fusion.in_memory(node):
-            base = self.fusion.base(node)
+        held = node.args[0] if node in self.inside and node.primitive is RESHAPE else node
+        if self.fusion.in_memory(held) and (base := self.fusion.base(held)) is not node:
             place = root_index(base.shape, *self.outer_inner)
             assert place is not None
             return [(base, place)]
@@ -200,7 +202,9 @@ class LoopEmitter:
         self.f = Function(self.module, self.name, parameters)
         self.h = VectorScalars(self.f)
         units = self._units(Value("%begin", I64), Value("%end", I64))
-        return Kernel(self.f.finish(), self.buffers, units, tuple(self.written), self.operations)
+        nanoseconds = int(np.prod(self.full_shape, dtype=np.int64)) * (0.03 * self.operations + 0.08 * len(self.buffers))
+        name = self.f.finish(share=True)
+        return Kernel(name, self.buffers, units, tuple(self.written), self.operations, nanoseconds=nanoseconds)
 
     def _units(self, begin: Value, end: Value) -> int:
         """Emit the loop over units ``begin`` … ``end``; returns how many units there are."""

@@ -13,13 +13,17 @@ from hornbeam.base.spec import Spec
 from hornbeam.engines.native.emit import emit
 from hornbeam.engines.native.executable import HostStep
 from hornbeam.engines.native.fuse import Fusion
-from hornbeam.engines.native.llvm import Function, Module, index
+from hornbeam.engines.native.llvm import I64, Function, Module, Value, index
 from hornbeam.engines.native.loops import Kernel
 from hornbeam.engines.native.plan import Plan
 from hornbeam.engines.native.target import Target as Machine
+from hornbeam.engines.native.threads import PARALLEL_FOR
 from hornbeam.ir.node import PARAM, Node, param, results
 from hornbeam.ir.primitives.movement import CONSTANT
 from hornbeam.ir.program import Program
+
+WORTH_SHARING = 15_000  # nanoseconds of one core's work; waking a worker takes up to a third of that
+TASKS = 16  # parts of a kernel's work, so that a thread that is late is waited for briefly
 
 
 class Lowered:
@@ -58,14 +62,17 @@ class Lowered:
     def host_steps(self) -> list[Node]:
         return [s for s in self.steps if isinstance(s, Node)]
 
-    def segments(self, prefix: str) -> list[str | HostStep]:
-        """Emit functions of the table that run the kernels; between them stand the host steps."""
+    def segments(self, prefix: str, shared: bool = False) -> list[str | HostStep]:
+        """Emit functions of the table that run the kernels; between them stand the host steps.
+
+        If the work may be ``shared``, the table goes on with the address of a pool of threads and how many may work.
+        """
         found: list[str | HostStep] = []
         run: list[tuple[Kernel, int]] = []
 
         def close() -> None:
             if run:
-                found.append(_driver(self.module, f"{prefix}{len(found)}", run, self.places))
+                found.append(self._driver(f"{prefix}{len(found)}", run, shared))
                 run.clear()
 
         for i, step in enumerate(self.steps):
@@ -79,12 +86,60 @@ class Lowered:
         close()
         return found
 
+    def _driver(self, name: str, kernels: Sequence[tuple[Kernel, int]], shared: bool) -> str:
+        """A function of the table that runs ``kernels`` in order, each with the place of its scratch memory."""
+        f = Function(self.module, name, [("ptr", "table")], aliased=True)
+        table = _Table(f)
+        pool = len(self.places)
+        for kernel, scratch in kernels:
+            if not (shared and kernel.units > 1 and kernel.nanoseconds >= WORTH_SHARING):
+                self._run(f, table, kernel, scratch, index(0), index(kernel.units))
+                continue
+            tasks, task = self._task(kernel, scratch)
+            self.module.declare(PARALLEL_FOR, "void", "ptr", "ptr", "ptr", "i64", "i64")
+            threads = f.fresh("threads")
+            f.emit(f"{threads} = ptrtoint ptr {table[pool + 1]} to i64")
+            f.emit(f"call void @{PARALLEL_FOR}(ptr {table[pool]}, ptr @{task}, ptr %table, i64 {tasks}, i64 {threads})")
+        return f.finish(share=True)
+
+    def _task(self, kernel: Kernel, scratch: int) -> tuple[int, str]:
+        """A function (table, task) that does one part of the units, and the number of parts."""
+        per = -(-kernel.units // min(kernel.units, TASKS))
+        f = Function(self.module, self.module.name(), [("ptr", "table"), ("i64", "task")], aliased=True)
+        first = f.mul(Value("%task", I64), index(per))
+        last = f.intrinsic("smin", f.add(first, index(per)), index(kernel.units))
+        self._run(f, _Table(f), kernel, scratch, first, last)
+        return -(-kernel.units // per), f.finish(share=True)
+
+    def _run(self, f: Function, table: _Table, kernel: Kernel, scratch: int, first: Value, last: Value) -> None:
+        arguments = ", ".join(f"ptr {table[self.places[b]]}" for b in kernel.buffers)
+        if not kernel.chunked:
+            f.emit(f"call void @{kernel.name}({arguments}, i64 {first.ref}, i64 {last.ref})")
+            return
+        call = f"call void @{kernel.name}({arguments}, ptr {table[scratch]}, i64 "
+        f.loop(first, last, 1, lambda i: f.emit(f"{call}{i.ref})"), hint="chunk")
+
     def _touched(self, step: Kernel | Node) -> list[Node]:
         """The buffers that a step reads or writes."""
         if isinstance(step, Kernel):
             return list(step.buffers)
         outs = [step] if isinstance(step.spec, Spec) else [p for p in results(step) if p in self.fusion.used]
         return [*map(self.fusion.base, step.args), *outs]
+
+
+class _Table:
+    """Pointers out of the table of addresses that a function was given."""
+
+    def __init__(self, f: Function) -> None:
+        self.f = f
+        self.loaded: dict[int, str] = {}
+
+    def __getitem__(self, place: int) -> str:
+        if place not in self.loaded:
+            slot, self.loaded[place] = self.f.fresh("slot"), self.f.fresh("b")
+            self.f.emit(f"{slot} = getelementptr ptr, ptr %table, i64 {place}")
+            self.f.emit(f"{self.loaded[place]} = load ptr, ptr {slot}")
+        return self.loaded[place]
 
 
 def _scratch_of(steps: Sequence[Kernel | Node]) -> dict[int, Node]:
@@ -98,26 +153,3 @@ def _scratch_of(steps: Sequence[Kernel | Node]) -> dict[int, Node]:
                 shared[writes] = param(Spec((step.scratch,), dtypes.uint8))
             found[i] = shared[writes]
     return found
-
-
-def _driver(module: Module, name: str, kernels: Sequence[tuple[Kernel, int]], places: dict[Node, int]) -> str:
-    """A function of the table that runs ``kernels`` in order."""
-    f = Function(module, name, [("ptr", "table")])
-    loaded: dict[int, str] = {}
-
-    def pointer(i: int) -> str:
-        if i not in loaded:
-            at = f.fresh("p")
-            f.emit(f"{at} = getelementptr ptr, ptr %table, i64 {i}")
-            f.emit(f"%b{i} = load ptr, ptr {at}")
-            loaded[i] = f"%b{i}"
-        return f"ptr {loaded[i]}"
-
-    for kernel, scratch in kernels:
-        arguments = ", ".join(pointer(places[b]) for b in kernel.buffers)
-        if not kernel.chunked:
-            f.emit(f"call void @{kernel.name}({arguments}, i64 0, i64 {kernel.units})")
-            continue
-        call = f"call void @{kernel.name}({arguments}, {pointer(scratch)}, i64 "
-        f.loop(index(0), index(kernel.units), 1, lambda i, call=call: f.emit(f"{call}{i.ref})"), hint="chunk")
-    return f.finish()

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from hornbeam.base.spec import Spec
 from hornbeam.engines.engine import Executable, Options, register
-from hornbeam.engines.native import jit
+from hornbeam.engines.native import cache, jit
 from hornbeam.engines.native.executable import Layout, NativeExecutable
 from hornbeam.engines.native.llvm import Module
 from hornbeam.engines.native.lowered import Lowered
 from hornbeam.engines.native.target import Target as Machine
 from hornbeam.engines.native.target import host
 from hornbeam.engines.native.templates import TEMPLATES
+from hornbeam.engines.native.threads import PARALLEL_FOR, parallel_for
 from hornbeam.engines.reference import ReferenceExecutable
 from hornbeam.ir.node import Node
 from hornbeam.ir.program import Program
@@ -31,7 +32,7 @@ class NativeEngine:
     def compile(self, program: Program, options: Options) -> Executable:
         if len(program.nodes) == 1 and is_exact(program.nodes[0]):
             return ReferenceExecutable(program)
-        return build(program, host())
+        return build(program, host(), options.threads)
 
 
 # Rows whose results IEEE 754 or plain counting determines: NumPy gives the bits that compiled code gives. An eager one
@@ -51,13 +52,17 @@ def is_exact(node: Node) -> bool:
 register(NativeEngine())
 
 
-def build(program: Program, machine: Machine) -> NativeExecutable:
+def build(program: Program, machine: Machine, threads: int | None = None) -> NativeExecutable:
+    """``program`` for ``machine``, to run on at most ``threads`` threads (None: one per core)."""
     module = Module()
     lowered = Lowered(module, simplify(program), machine, TEMPLATES)
-    segments = lowered.segments("run")
+    segments = lowered.segments("run", shared=True)
     symbols = [s for s in segments if isinstance(s, str)]
-    code = jit.load(jit.compile(str(module), machine), symbols) if symbols else None
-    return NativeExecutable(code, segments, layout(lowered), [lowered.places[r] for r in lowered.program.roots])
+    text = str(module)
+    imports = {PARALLEL_FOR: parallel_for()} if PARALLEL_FOR in module.declared else {}
+    code = jit.load(cache.object_code(text, machine), symbols, imports) if symbols else None
+    roots = [lowered.places[r] for r in lowered.program.roots]
+    return NativeExecutable(code, segments, layout(lowered), roots, threads if imports else 1)
 
 
 def layout(lowered: Lowered) -> Layout:

@@ -40,7 +40,7 @@ class Block:
     def units(self, count: int, body: Callable[[Value], None], operations: int = 0) -> list[Kernel]:
         """The loop over units of work that threads may share, and the end of the function."""
         self.f.loop(Value("%begin", I64), Value("%end", I64), 1, body, hint="unit")
-        return [Kernel(self.f.finish(), self.buffers, count, (self.node,), operations)]
+        return [Kernel(self.f.finish(share=True), self.buffers, count, (self.node,), operations)]
 
     def split(self, number: Value, sizes: Sequence[int]) -> list[Value]:
         """The digits of ``number`` in the mixed radix ``sizes``, the most significant first."""

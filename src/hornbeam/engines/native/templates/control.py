@@ -107,7 +107,7 @@ class Control:
             self.f.emit(f"call void @llvm.memmove.p0.p0.i64(ptr {target}, ptr {source}, i64 {nbytes}, i1 false)")
 
     def done(self) -> list[Kernel]:
-        return [Kernel(self.f.finish(), self.buffers, 1, (self.node,), 0, self.bytes, chunked=True)]
+        return [Kernel(self.f.finish(share=True), self.buffers, 1, (self.node,), 0, self.bytes, chunked=True)]
 
 
 class Turns:

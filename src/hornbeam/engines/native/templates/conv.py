@@ -107,7 +107,10 @@ class Emitter:
 
     def done(self, flops: int) -> list[Kernel]:
         return [
-            Kernel(name, self.buffers, units, (self.node,), flops if i == 0 else 0, self.scratch, chunked=True)
+            Kernel(
+                name, self.buffers, units, (self.node,), flops if i == 0 else 0, self.scratch, chunked=True,
+                nanoseconds=flops / 100,
+            )
             for i, (name, units) in enumerate(self.kernels)
         ]
 

@@ -84,7 +84,10 @@ def emit(module: Module, fusion: Fusion, name: str, node: Node, machine: Target)
     x, y = (fusion.memory_of(a) for a in node.args)
     buffers = (x, y, node)
     return [
-        Kernel(phase.name, buffers, phase.chunks, (node,), product.flops if i == 0 else 0, code.scratch, chunked=True)
+        Kernel(
+            phase.name, buffers, phase.chunks, (node,), product.flops if i == 0 else 0, code.scratch, chunked=True,
+            nanoseconds=product.flops / 100,
+        )
         for i, phase in enumerate(code.phases)
     ]
 
