@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("multi_device"):
             item.add_marker(pytest.mark.skip(reason="Requires multiple devices"))
-        reason = next((reason for part, reason in rules.items() if part in item.nodeid), None)
+        reason = next((reason for part, reason in rules.items() if _names(part, item.nodeid)), None)
         if reason is not None:
             item.add_marker(pytest.mark.skip(reason=f"{PREFIX}{reason}"))
 
@@ -73,8 +73,15 @@ PREFIX = "Excluded: "  # of a skip that the list asks for, by which the tally kn
 RULES = pytest.StashKey[dict[str, str]]()
 
 
+def _names(part: str, nodeid: str) -> bool:
+    return nodeid.endswith(part[:-1]) if part.endswith("$") else part in nodeid
+
+
 def exclusions() -> dict[str, str]:
-    """The list: a part of a node's id, or the end of a file's path, to the reason, which stands above in a comment."""
+    """The list: a part of a node's id (its end, with ``$``) or the end of a file's path, to the reason.
+
+    The reason stands above in a comment.
+    """
     rules: dict[str, str] = {}
     reason = ""
     for line in EXCLUDED.read_text().splitlines():
