@@ -489,3 +489,34 @@ def test_what_asks_for_values_runs_eagerly_unless_it_is_to_be_compiled(supports_
             model.compile(jit_compile=False)
         np.testing.assert_allclose(model.predict(X, verbose=0), np.cumsum(X, axis=1))
         assert session.ledger.counts["fallback"] == 1
+
+
+def test_steps_written_for_keras_2():
+    class Old(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1, kernel_regularizer="l2")
+
+        def call(self, x):
+            return self.dense(x)
+
+        def train_step(self, data):
+            x, y = data
+            with hb.GradientTape() as tape:
+                y_pred = self(x, training=True)
+                loss = self.compiled_loss(y, y_pred, regularization_losses=self.losses)
+            weights = self.trainable_variables
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            self.compiled_metrics.update_state(y, y_pred)
+            return {"total": loss, **self.compiled_metrics.result()}
+
+    keras.utils.set_random_seed(4)
+    old = Old()
+    old.compile("sgd", "mse", metrics=["mae"])
+    logs = quiet(old, X, Y, batch_size=50).history
+    keras.utils.set_random_seed(4)
+    new = keras.Sequential([keras.layers.Dense(1, kernel_regularizer="l2")])
+    new.compile("sgd", "mse", metrics=["mae"])
+    expected = quiet(new, X, Y, batch_size=50).history
+    assert logs["total"] == pytest.approx(expected["loss"]) and logs["mae"] == pytest.approx(expected["mae"])
+    same_weights(old, new)

@@ -76,8 +76,8 @@ class Trainer(base_trainer.BaseTrainer):
     def _stepper(self, step):
         """``step`` on one batch: a traced function, or the Python method itself under ``run_eagerly``.
 
-        A model with ``jit_compile=False``, which is set or follows from a layer in it, may ask for values; it then falls
-        back to Python.
+        A model with ``jit_compile=False``, which is set or follows from a layer in it, may ask for values: it then
+        falls back to Python.
         """
         traced = function(step, name=f"{self.name}.{step.__name__}")
         eager = self.run_eagerly
@@ -325,6 +325,17 @@ class Trainer(base_trainer.BaseTrainer):
     def predict_on_batch(self, x):
         self.make_predict_function()
         return tree.map_structure(convert_to_numpy, self.predict_function([_batch(x)]))
+
+    # -- names of Keras 2, which steps written for TensorFlow still use ------------------------------------------------
+
+    def compiled_loss(self, y, y_pred, sample_weight=None, regularization_losses=None):
+        """The losses given to ``compile``, and the regularization losses of the layers, whether passed or not."""
+        return self.compute_loss(y=y, y_pred=y_pred, sample_weight=sample_weight)
+
+    @property
+    def compiled_metrics(self):
+        """Has ``update_state(y, y_pred, sample_weight)`` of the metrics given to ``compile``."""
+        return self._compile_metrics
 
     # -- helpers -------------------------------------------------------------------------------------------------------
 
