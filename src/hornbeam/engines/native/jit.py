@@ -19,7 +19,7 @@ from llvmlite.binding.newpassmanagers import NewPassManager
 
 from hornbeam.engines.native.target import NoTarget, Target, host
 
-OPTIMIZE = 2  # of 0..3; see ``compile``
+OPTIMIZE = 0  # of 0..3. What is emitted is in SSA form already: the passes took three quarters of the time for nothing
 
 
 class Code:
