@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -9,6 +11,10 @@ import numpy as np
 
 from hornbeam.errors import HornbeamError
 from hornbeam.ir.program import Program
+
+
+class EngineUnavailable(HornbeamError):
+    """An engine cannot work on this machine."""
 
 
 class Options(NamedTuple):
@@ -32,6 +38,9 @@ class Engine(Protocol):
     def compile(self, program: Program, options: Options) -> Executable: ...
 
 
+ENGINES = {"native": "hornbeam.engines.native.pipeline", "reference": "hornbeam.engines.reference"}
+"""Engine -> the module that registers it, imported when it is first asked for."""
+
 _engines: dict[str, Engine] = {}
 
 
@@ -40,7 +49,16 @@ def register(engine: Any) -> None:
 
 
 def find(name: str) -> Engine:
-    """The engine called ``name``. Raises HornbeamError listing the engines there are."""
+    """The engine called ``name``. Raises HornbeamError listing the engines there are.
+
+    Where LLVM cannot make code for this machine, the reference engine stands in for the native one, with one warning.
+    """
+    if name not in ENGINES:
+        raise HornbeamError(f"there is no engine named {name!r}. Engines: {', '.join(ENGINES)}.")
     if name not in _engines:
-        raise HornbeamError(f"there is no engine named {name!r}. Engines: {', '.join(_engines)}.")
+        try:
+            importlib.import_module(ENGINES[name])
+        except EngineUnavailable as error:
+            warnings.warn(f"{error}\n  Running on the reference engine, which is correct but slow.", stacklevel=2)
+            _engines[name] = find("reference")
     return _engines[name]

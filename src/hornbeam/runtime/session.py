@@ -21,7 +21,6 @@ from hornbeam import config
 from hornbeam.base.spec import Spec
 from hornbeam.base.weak import IdentityMap
 from hornbeam.engines import engine as engines
-from hornbeam.engines import reference  # noqa: F401  (registers itself)
 from hornbeam.errors import (
     SessionClosedError,
     SessionError,

@@ -49,6 +49,7 @@ def is_exact(node: Node) -> bool:
     return node.primitive.name in EXACT or all(s.dtype.kind in "biu" for s in (*specs, *(a.spec for a in node.args)))
 
 
+host()  # raises NoTarget where there is nothing to compile for
 register(NativeEngine())
 
 

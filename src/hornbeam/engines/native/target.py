@@ -10,10 +10,10 @@ from functools import cache
 
 import llvmlite.binding as llvm
 
-from hornbeam.errors import HornbeamError
+from hornbeam.engines.engine import EngineUnavailable
 
 
-class NoTarget(HornbeamError):
+class NoTarget(EngineUnavailable):
     """LLVM cannot make code for this machine, or none that may run in this process."""
 
 
