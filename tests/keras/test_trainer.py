@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -520,3 +523,16 @@ def test_steps_written_for_keras_2():
     expected = quiet(new, X, Y, batch_size=50).history
     assert logs["total"] == pytest.approx(expected["loss"]) and logs["mae"] == pytest.approx(expected["mae"])
     same_weights(old, new)
+
+
+def test_a_model_that_is_dropped_gives_everything_back():
+    with hb.Session() as session:
+        model = regression("adam")
+        quiet(model, X, Y, validation_split=0.2)
+        model.predict(X, verbose=0)
+        assert session.variables
+        dropped = weakref.ref(model)
+        del model
+        keras.utils.clear_session()
+        gc.collect()
+        assert dropped() is None and not session.variables
