@@ -238,8 +238,9 @@ class LoopEmitter:
     def _row(self, row: Value) -> Sequence[Value]:
         self._bases(self._decoded(row, self.space.outer))
         self.scalars, self.kept = {}, {}
-        for self.stage in range(1 + max([self._level(t.node, t.at) for t in self.targets] + [0])):
-            self._stage(self.stage)
+        for stage in range(1 + max([self._level(t.node, t.at) for t in self.targets] + [0])):
+            self.stage = stage
+            self._stage(stage)
         return ()
 
     def _decoded(self, row: Value, groups: Sequence[list[int]]) -> list[tuple[list[int], Value]]:

@@ -168,20 +168,15 @@ def stop_gradient(variable):
 
 def unstack(x, num=None, axis=0):
     x = convert_to_tensor(x)
-    index = [builtins.slice(None)] * x.ndim
-    out = []
-    for i in range(num or x.shape[axis]):
-        index[axis] = i
-        out.append(x[tuple(index)])
-    return out
+    lead = (builtins.slice(None),) * (axis % x.ndim)
+    return [x[(*lead, i)] for i in range(num or x.shape[axis])]
 
 
 def custom_gradient(fun):
     wrapped = transforms.custom_gradient(lambda *args, **kwargs: _adapted(fun(*args, **kwargs)))
 
     def call(*args, **kwargs):
-        args = [a.value if isinstance(a, KerasVariable) else a for a in args]
-        return wrapped(*args, **kwargs)
+        return wrapped(*(a.value if isinstance(a, KerasVariable) else a for a in args), **kwargs)
 
     return call
 
@@ -206,8 +201,8 @@ def remat(f):
 def grad(f, argnums=0):
     def call(*args, **kwargs):
         chosen = standardize_argnums(argnums, len(args))
-        args = [tree.map_structure(convert_to_tensor, a) if i in chosen else a for i, a in enumerate(args)]
-        return transforms.grad(f, chosen[0] if isinstance(argnums, int) else chosen)(*args, **kwargs)
+        given = [tree.map_structure(convert_to_tensor, a) if i in chosen else a for i, a in enumerate(args)]
+        return transforms.grad(f, chosen[0] if isinstance(argnums, int) else chosen)(*given, **kwargs)
 
     return call
 

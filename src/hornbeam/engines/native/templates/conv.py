@@ -340,7 +340,7 @@ def conv_kernel_grad(module: Module, fusion: Fusion, name: str, node: Node, mach
 
 def conv_input_grad(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
     y, k = node.args
-    strides, padding, dilation = _attributes(node)
+    _, padding, dilation = _attributes(node)
     window, c, o = k.shape[:-2], k.shape[-2], k.shape[-1]
     spatial, count = node.shape[1:-1], y.shape[1:-1]
     reach = tuple((w - 1) * d for w, d in zip(window, dilation, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from hornbeam.base.spec import Shape
 from hornbeam.engines.native.affine import dense_strides, identity, offset
@@ -48,7 +49,7 @@ def _size(shape: Shape, axes: Sequence[int]) -> int:
 def _collapsed(sizes: Sequence[int], strides: Sequence[int]) -> int | None:
     """The one stride of several axes taken as one; None if there is none."""
     kept = [(d, s) for d, s in zip(sizes, strides, strict=True) if d != 1]
-    if any(s != inner * d for (_, s), (d, inner) in zip(kept[:-1], kept[1:], strict=True)):
+    if any(s != inner * d for (_, s), (d, inner) in pairwise(kept)):
         return None
     return kept[-1][1] if kept else 1
 

@@ -48,7 +48,7 @@ def _place(b: Block, which: Value, sizes: tuple[int, ...], clamp: bool) -> tuple
 def scatter(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
     """A unit copies the rows of one position before the indexed axes, then applies every update in order."""
     b = Block(module, fusion, name, node, machine)
-    f, (x, indices, updates), axis, mode = b.f, node.args, b.attrs["axis"], b.attrs["mode"]
+    f, (x, indices, _), axis, mode = b.f, node.args, b.attrs["axis"], b.attrs["mode"]
     k, dtype = indices.shape[-1], x.dtype
     sizes = x.shape[axis : axis + k]
     before, many, after = product(x.shape[:axis]), product(indices.shape[:-1]), product(x.shape[axis + k :])
