@@ -1,9 +1,10 @@
 """Fusion: which nodes share a kernel, and which values go through memory.
 
-A *cluster* becomes one kernel over one iteration space. ``loop`` clusters compute maps and views over ``outer + inner``,
-with reductions over ``inner`` along the way: a softmax is one cluster that passes once over memory. ``column`` clusters
-reduce leading axes. ``block`` clusters are one node with a template of its own (a product, a gather), ``assemble`` ones
-write their parts side by side (pad, concat), and a ``host`` cluster is a row without native code, run by its reference.
+A *cluster* becomes one kernel over one iteration space. ``loop`` clusters compute maps and views over
+``outer + inner``, with reductions over ``inner`` along the way: a softmax is one cluster that passes once over memory.
+``column`` clusters reduce leading axes. ``block`` clusters are one node with a template of its own (a product, a
+gather), ``assemble`` ones write their parts side by side (pad, concat), a ``host`` cluster is a row without native code,
+run by its reference, and there is nothing to do for an ``empty`` one.
 
 Maps and views melt into the one cluster that uses them. A value goes to memory if a block reads it, if several clusters
 do, or if it is a result. Clusters over one space then join if one reads the other element by element, or if both read
@@ -22,7 +23,7 @@ from hornbeam.engines.native.llvm import SUPPORTED
 from hornbeam.engines.native.mathlib import supports
 from hornbeam.ir.node import PARAM, Node
 from hornbeam.ir.primitives.movement import CONCAT, CONSTANT, IOTA, PAD, PICK, RESHAPE
-from hornbeam.ir.primitives.reduce import REDUCE_AND, REDUCE_MAX, REDUCE_MIN, REDUCE_OR, PROD, SUM
+from hornbeam.ir.primitives.reduce import PROD, REDUCE_AND, REDUCE_MAX, REDUCE_MIN, REDUCE_OR, SUM
 from hornbeam.ir.program import Program
 from hornbeam.ir.simplify import simplify
 
@@ -74,7 +75,7 @@ class Fusion:
         self._place()
         self.clusters = self._joined()
 
-    # -- what goes to memory --------------------------------------------------------------------------------------------------
+    # -- what goes to memory -------------------------------------------------------------------
 
     def kind(self, node: Node) -> str:
         p = node.primitive
@@ -192,7 +193,9 @@ class Fusion:
     def _read_in_several_places(self, node: Node) -> bool:
         """Whether one iteration would need several elements of ``node``, each computed with all that is below it."""
         users = self.users.get(node, ())
-        return len(users) > 1 and node.spec.size > 1 and any(self.kinds[u] == "view" and u not in self.memory for u in users)
+        if len(users) < 2 or node.spec.size <= 1:
+            return False
+        return any(self.kinds[u] == "view" and u not in self.memory for u in users)
 
     def _takes(self, home: Cluster, node: Node) -> bool:
         """Whether ``node`` should melt into ``home``."""
@@ -224,7 +227,7 @@ class Fusion:
             cluster = Cluster(kind, node, shape)
         self.cluster_of[node] = cluster
 
-    # -- looking through what melts -----------------------------------------------------------------------------------------------
+    # -- looking through what melts -------------------------------------------------------------------
 
     def in_memory(self, node: Node) -> bool:
         """Whether ``node`` can be read from a buffer: it has one, or it is a reshape of one that does."""
@@ -271,7 +274,7 @@ class Fusion:
                 stack.extend(node.args)
         return found
 
-    # -- joining clusters ---------------------------------------------------------------------------------------------------------
+    # -- joining clusters -------------------------------------------------------------------
 
     def _joined(self) -> list[Cluster]:
         """Clusters with their neighbours joined, in an order in which they can run."""
@@ -302,11 +305,10 @@ class Fusion:
         inside = {*first.roots, *second.roots}
         reads = Reads(self, outer, inner)
         axes = along(outer, inner) if staged else []
-        return all(
-            (node not in inside or node.primitive is IOTA or reads.elementwise(node, form)) and (len(axes) < 2 or together(form, outer + inner, axes))
-            for root in (*first.roots, *second.roots)
-            for node, form in reads.of(root)
-        )
+        every = [read for root in (*first.roots, *second.roots) for read in reads.of(root)]
+        if not all(together(form, outer + inner, axes) for _, form in every):
+            return False
+        return all(reads.elementwise(node, form) for node, form in every if node in inside and node.primitive is not IOTA)
 
     def _join(self, first: Cluster, second: Cluster) -> None:
         space = common_space(first, second)
@@ -380,7 +382,7 @@ def root_index(shape: Shape, outer: Shape, inner: Shape) -> Index | None:
 
 
 class Reads:
-    """What computing a root reads from memory or counts, and at which elements, over the loop variables of (outer, inner)."""
+    """What computing a root reads from memory or counts, and at which elements, over the variables of (outer, inner)."""
 
     def __init__(self, fusion: Fusion, outer: Shape, inner: Shape) -> None:
         self.fusion, self.outer, self.inner = fusion, outer, inner
@@ -441,7 +443,8 @@ class Dependencies:
         big = {s for s in self.reads[cluster] if _single(s) and s.spec.size >= size}
         siblings = [
             c for c in self.inputs
-            if c is not cluster and c.kind == "loop" and self.order[c] < self.order[cluster] and not big.isdisjoint(self.reads[c])
+            if c is not cluster and c.kind == "loop" and self.order[c] < self.order[cluster]
+            and not big.isdisjoint(self.reads[c])
         ]  # fmt: skip
         return sorted(direct, key=lambda c: -self.order[c]) + sorted(siblings, key=lambda c: -self.order[c])
 
@@ -475,7 +478,7 @@ class Dependencies:
 
     def ordered(self) -> list[Cluster]:
         done: dict[Cluster, None] = {}
-        stack = [(c, False) for c in reversed(sorted(self.inputs, key=lambda c: self.order[c]))]
+        stack = [(c, False) for c in sorted(self.inputs, key=lambda c: self.order[c], reverse=True)]
         while stack:
             c, expanded = stack.pop()
             if c in done:

@@ -126,7 +126,7 @@ class Function:
         self.counter = itertools.count()
         self.block = "start"
 
-    # -- text -------------------------------------------------------------------------------------------------------------
+    # -- text -------------------------------------------------------------------
 
     def fresh(self, hint: str = "v") -> str:
         return f"%{hint}{next(self.counter)}"
@@ -153,7 +153,7 @@ class Function:
             self.module.functions.append(f"{self.header.partition('(')[0]}({body}")
         return name
 
-    # -- control ------------------------------------------------------------------------------------------------------------
+    # -- control -------------------------------------------------------------------
 
     def loop(
         self,
@@ -263,7 +263,7 @@ class Function:
         self.emit(f"br label %after{n}")
         self.label(f"after{n}")
 
-    # -- memory ---------------------------------------------------------------------------------------------------------------
+    # -- memory -------------------------------------------------------------------
 
     def alloca(self, dtype: DType, count: int) -> str:
         ref = self.fresh("stack")
@@ -352,7 +352,7 @@ class Function:
             f"call void @{name}({kind} {ref}, <{width} x ptr> {pointers}, i32 {value.dtype.itemsize}, {lanes} {where})"
         )
 
-    # -- values -----------------------------------------------------------------------------------------------------------------
+    # -- values -------------------------------------------------------------------
 
     def constant(self, value: Any, dtype: DType, width: int = 1) -> Value:
         text = literal(value, dtype)
@@ -400,7 +400,7 @@ class Function:
             parts.append(self.define(x.dtype, half, f"shufflevector {x.typed}, {x.type} poison, <{half} x i32> <{picks}>"))
         return parts[0], parts[1]
 
-    # -- arithmetic ----------------------------------------------------------------------------------------------------------------
+    # -- arithmetic -------------------------------------------------------------------
 
     def in_float(self, compute: Callable[..., Value], *xs: Value) -> Value:
         """``compute`` on half-precision values widened to float32, the result rounded back."""

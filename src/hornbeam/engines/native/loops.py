@@ -144,7 +144,7 @@ class LoopEmitter:
     def _make_space(self, outer: Shape, inner: Shape, forms: Sequence[Form]) -> Space:
         return Space(outer, inner, forms, flatten=not self.reductions)
 
-    # -- what is read ------------------------------------------------------------------------------------------------------
+    # -- what is read -------------------------------------------------------------------
 
     def _key(self, node: Node, at: Index) -> tuple[int, Form]:
         """A node and the element of it that is meant."""
@@ -194,7 +194,7 @@ class LoopEmitter:
             return [(base, place)]
         return self.fusion.below(node, at, self.rank)
 
-    # -- emission -------------------------------------------------------------------------------------------------------------
+    # -- emission -------------------------------------------------------------------
 
     def emit(self) -> Kernel:
         self.numbers = {b: i for i, b in enumerate(self.buffers)}
@@ -274,7 +274,7 @@ class LoopEmitter:
         }
         self.row_counters = {form: at(form) for form in self.counters}
 
-    # -- stages of a row --------------------------------------------------------------------------------------------------------
+    # -- stages of a row -------------------------------------------------------------------
 
     def _stage(self, stage: int) -> None:
         f, n, lanes = self.f, self.space.length, self.lanes
@@ -381,7 +381,7 @@ class LoopEmitter:
             stack += self._below(n, i)
         return count > 3
 
-    # -- values ---------------------------------------------------------------------------------------------------------------------
+    # -- values -------------------------------------------------------------------
 
     def _value(self, node: Node, at: Index, j: Value, mask: Value | None, memo: dict[Any, Value]) -> Value:
         key = self._key(node, at)
@@ -441,7 +441,7 @@ class LoopEmitter:
             along = f.add(f.splat(j, self.lanes), f.lanes(self.lanes))
             f.scatter(f.splat(value, self.lanes), pointer, f.mul(along, f.constant(step, I64, self.lanes)), mask)
 
-    # -- reductions --------------------------------------------------------------------------------------------------------------------
+    # -- reductions -------------------------------------------------------------------
 
     def _start(self, r: Node, lanes: int) -> Value:
         dtype = _accumulator(r.spec.dtype)

@@ -1,0 +1,589 @@
+"""Random Programs of all kinds of rows, what the native engine is held to on them, and cutting down those that fail.
+
+``Maker(seed).program(size)`` grows a graph node by node from a small pool of dimensions, so that shapes meet often.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from hornbeam.base import dtypes
+from hornbeam.base.spec import Spec
+from hornbeam.engines.native.pipeline import build, is_exact
+from hornbeam.engines.native.target import host
+from hornbeam.errors import HornbeamError
+from hornbeam.ir.bind import constant, interpreting
+from hornbeam.ir.grad import gradients
+from hornbeam.ir.node import NODES, PARAM, Node, make, param
+from hornbeam.ir.primitives import arith, compare, contract, index, movement, reduce
+from hornbeam.ir.primitives.random import RANDOM_BITS
+from hornbeam.ir.program import Program, apply, substitute
+
+Arrays = list[np.ndarray]
+F32, F64, I32, I64, BOOL, U32 = (
+    dtypes.float32, dtypes.float64, dtypes.int32, dtypes.int64, dtypes.bool_, dtypes.uint32
+)  # fmt: skip
+FLOATS = (F32, F64)
+DIMS = (1, 1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 31, 33, 64, 67, 130, 257)
+LIMIT = 20_000  # elements of a node
+
+UNARY = [
+    arith.NEG, arith.ABS, arith.SIGN, arith.FLOOR, arith.CEIL, arith.ROUND, arith.EXP, arith.EXPM1, arith.LOG,
+    arith.LOG1P, arith.SQRT, arith.RSQRT, arith.TANH, arith.LOGISTIC, arith.SIN, arith.COS, arith.ERF, arith.ATAN,
+]  # fmt: skip
+BINARY = [arith.ADD, arith.SUB, arith.MUL, arith.DIV, arith.MAX, arith.MIN, arith.POW, arith.ATAN2, arith.MOD]
+WHOLE = [arith.ADD, arith.SUB, arith.MUL, arith.MAX, arith.MIN, arith.FLOORDIV, arith.MOD, arith.AND, arith.XOR]
+COMPARE = [compare.EQ, compare.NE, compare.LT, compare.LE, compare.GT, compare.GE]
+LOGIC = [arith.AND, arith.OR, arith.XOR]
+ADDING = [reduce.SUM, reduce.SUM, reduce.REDUCE_MAX, reduce.REDUCE_MIN, reduce.PROD]
+
+
+def random_array(rng: np.random.Generator, spec: Spec) -> np.ndarray:
+    if spec.dtype.kind == "b":
+        return np.asarray(rng.integers(0, 2, spec.shape)).astype(bool)
+    if spec.dtype.kind in "iu":
+        return np.asarray(rng.integers(0 if spec.dtype.kind == "u" else -5, 9, spec.shape)).astype(spec.dtype)
+    values = rng.normal(size=spec.shape)
+    if rng.random() < 0.3:
+        values = np.round(values * 2) / 2  # ties, and zeros of both signs
+    return np.asarray(values).astype(spec.dtype)
+
+
+class Maker:
+    """Grows one Program. ``program`` gives it and arguments for it."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.rng = np.random.default_rng(seed)
+        self.dims = [self.random.choice(DIMS) for _ in range(self.random.randint(2, 4))]
+        if self.random.random() < 0.08:
+            self.dims.append(0)
+        self.float = self.random.choice((F32, F32, F32, F64))
+        self.params: list[Node] = []
+        self.pool: list[Node] = []
+
+    # -- choosing -------------------------------------------------------------------
+
+    def chance(self, p: float) -> bool:
+        return self.random.random() < p
+
+    def shape(self, most: int = 4) -> tuple[int, ...]:
+        while True:
+            shape = tuple(self.random.choice(self.dims) for _ in range(self.random.randint(0, most)))
+            if math.prod(shape) <= LIMIT // 4:
+                return shape
+
+    def parameter(self, shape: Sequence[int] | None = None, dtype: Any = None) -> Node:
+        if dtype is None:
+            dtype = self.random.choice((self.float,) * 6 + (F32, F64, I32, I64, BOOL, dtypes.float16, dtypes.int8))
+        node = param(Spec(self.shape() if shape is None else tuple(shape), dtype))
+        self.params.append(node)
+        self.pool.append(node)
+        return node
+
+    def some(self, *kinds: str, test: Callable[[Node], bool] = lambda n: True) -> Node:
+        """A node of a dtype of one of ``kinds`` (``f i b``), more often a late one, or a new parameter."""
+        fits = [n for n in self.pool if (not kinds or kind_of(n) in kinds) and test(n)]
+        if not fits or self.chance(0.05):
+            made = self.parameter(dtype={"i": I32, "b": BOOL}.get(kinds[0] if kinds else "f", self.float))
+            if test(made):
+                return made
+        if not fits:
+            raise Unfit
+        return fits[max(int(len(fits) * self.random.random() ** 0.4) - 1, 0)]
+
+    def partner(self, x: Node, dtype: Any = None) -> Node:
+        """A node that broadcasts with ``x``, of its dtype (or of ``dtype``)."""
+        dtype = dtype or x.dtype
+        fits = [n for n in self.pool if n.dtype == dtype and broadcasts(n.shape, x.shape)]
+        if fits and self.chance(0.75):
+            return self.random.choice(fits)
+        if self.chance(0.4):
+            number = self.random.choice((0, 1, 2, -1, 0.5, 3)) if dtype.kind not in "bu" else 1
+            return constant(np.asarray(number).astype(dtype))
+        dropped = self.random.randint(0, len(x.shape)) if self.chance(0.3) else 0
+        shape = [d if self.chance(0.7) else 1 for d in x.shape[dropped:]]
+        if self.chance(0.15) and math.prod(shape) <= 4000:
+            return constant(random_array(self.rng, Spec(tuple(shape), dtype)))
+        return self.parameter(shape, dtype)
+
+    def axes(self, rank: int) -> tuple[int, ...]:
+        if rank and self.chance(0.4):
+            return (rank - 1,)
+        return tuple(i for i in range(rank) if self.chance(0.5))
+
+    # -- one step -------------------------------------------------------------------
+
+    def grow(self) -> None:
+        step = self.random.choices([s for s, _ in STEPS], [w for _, w in STEPS])[0]
+        try:
+            made = step(self)
+        except (Unfit, HornbeamError):
+            return
+        for node in made if isinstance(made, list) else [made]:
+            if node.spec.size <= LIMIT:
+                self.pool.append(node)
+
+    def unary(self) -> Node:
+        x = self.some()
+        if kind_of(x) == "b":
+            return ~x
+        if kind_of(x) == "i":
+            return self.random.choice((arith.NEG, arith.ABS, arith.SIGN))(x)
+        return self.random.choice(UNARY)(x)
+
+    def binary(self) -> Node:
+        x = self.some()
+        y = self.partner(x)
+        if self.chance(0.5):
+            x, y = y, x
+        table = {"b": LOGIC, "i": WHOLE, "f": BINARY if self.chance(0.3) else BINARY[:3]}[kind_of(x)]
+        return self.random.choice(table)(x, y)
+
+    def compare(self) -> Node:
+        x = self.some("f", "i")
+        return self.random.choice(COMPARE)(x, self.partner(x))
+
+    def select(self) -> Node:
+        x = self.some()
+        return arith.SELECT(self.partner(x, BOOL), x, self.partner(x))
+
+    def cast(self) -> Node:
+        x = self.some()
+        to = self.random.choice((F32, F64, I32, I64, BOOL, self.float, dtypes.float16, dtypes.bfloat16, dtypes.uint8))
+        return arith.CAST(x, dtype=to)
+
+    def reshape(self) -> Node:
+        x = self.some()
+        if self.chance(0.3):  # ones in and out
+            shape = [d for d in x.shape if d != 1]
+            shape.insert(self.random.randint(0, len(shape)), 1)
+            return movement.RESHAPE(x, shape=tuple(shape))
+        primes = factors(x.spec.size)
+        self.random.shuffle(primes)
+        shape = [1] * self.random.randint(1, 4)
+        for p in primes:
+            shape[self.random.randrange(len(shape))] *= p
+        return movement.RESHAPE(x, shape=tuple(shape))
+
+    def merge(self) -> Node:
+        """Neighbouring axes taken as one, or one axis split as the pool's dimensions have it."""
+        x = self.some(test=lambda n: len(n.shape) > 1)
+        at = self.random.randrange(len(x.shape) - 1)
+        return movement.RESHAPE(x, shape=(*x.shape[:at], x.shape[at] * x.shape[at + 1], *x.shape[at + 2 :]))
+
+    def transpose(self) -> Node:
+        x = self.some(test=lambda n: len(n.shape) > 1)
+        axes = list(range(len(x.shape)))
+        self.random.shuffle(axes)
+        return movement.TRANSPOSE(x, axes=tuple(axes))
+
+    def broadcast(self) -> Node:
+        x = self.some()
+        shape = [self.random.choice(self.dims) if d == 1 else d for d in x.shape]
+        if self.chance(0.5):
+            shape.insert(0, self.random.choice(self.dims))
+        if math.prod(shape) > LIMIT:
+            raise Unfit
+        return movement.BROADCAST(x, shape=tuple(shape))
+
+    def slice(self) -> Node:
+        x = self.some(test=lambda n: len(n.shape) > 0)
+        starts, limits, strides = [], [], []
+        for d in x.shape:
+            whole = self.chance(0.5)
+            starts.append(0 if whole else self.random.randint(0, d))
+            limits.append(d if whole else self.random.randint(starts[-1], d))
+            strides.append(1 if self.chance(0.7) else self.random.randint(1, 3))
+        return movement.SLICE(x, starts=tuple(starts), limits=tuple(limits), strides=tuple(strides))
+
+    def reverse(self) -> Node:
+        x = self.some(test=lambda n: len(n.shape) > 0)
+        return movement.REVERSE(x, axes=tuple(i for i in range(len(x.shape)) if self.chance(0.5)))
+
+    def pad(self) -> Node:
+        x = self.some()
+        widths = [[self.random.choice((0, 0, 1, 2)) for _ in x.shape] for _ in range(3)]
+        if self.chance(0.6):
+            widths[2] = [0] * len(x.shape)
+        scalars = [n for n in self.pool if n.dtype == x.dtype and n.shape == ()]
+        value = self.random.choice(scalars) if scalars and self.chance(0.5) else constant(np.zeros((), x.dtype))
+        return movement.PAD(x, value, **dict(zip(("before", "after", "between"), map(tuple, widths), strict=True)))
+
+    def concat(self) -> Node:
+        x = self.some(test=lambda n: len(n.shape) > 0)
+        axis = self.random.randrange(len(x.shape))
+        fits = [
+            n for n in self.pool
+            if n.dtype == x.dtype and len(n.shape) == len(x.shape) and without(n.shape, axis) == without(x.shape, axis)
+        ]  # fmt: skip
+        return movement.CONCAT(*[self.random.choice(fits) for _ in range(self.random.randint(1, 3))], x, axis=axis)
+
+    def iota(self) -> Node:
+        shape = self.shape()
+        if not shape:
+            raise Unfit
+        return movement.IOTA(
+            shape=shape, axis=self.random.randrange(len(shape)), dtype=self.random.choice((self.float, I32, I64))
+        )
+
+    def reduction(self) -> Node:
+        x = self.some()
+        axes = self.axes(len(x.shape))
+        if kind_of(x) == "b":
+            return self.random.choice((reduce.REDUCE_AND, reduce.REDUCE_OR))(x, axes=axes)
+        return self.random.choice(ADDING)(x, axes=axes)
+
+    def position(self) -> Node:
+        x = self.some("f", "i", test=lambda n: len(n.shape) > 0)
+        return self.random.choice((reduce.ARGMAX, reduce.ARGMIN))(x, axis=self.random.randrange(len(x.shape)))
+
+    def cumulative(self) -> Node:
+        x = self.some("f", "i", test=lambda n: len(n.shape) > 0)
+        row = reduce.CUMSUM if self.chance(0.8) else reduce.CUMPROD
+        return row(x, axis=self.random.randrange(len(x.shape)), reverse=self.chance(0.5))
+
+    def sort(self) -> Node:
+        x = self.some("f", "i", test=lambda n: len(n.shape) > 0)
+        axis = self.random.randrange(len(x.shape))
+        if self.chance(0.5):
+            return index.sort(x, axis, self.chance(0.5))
+        return index.ARGSORT(x, axis=axis, descending=self.chance(0.5))
+
+    def idiom(self) -> Node | list[Node]:
+        x = self.some("f", test=lambda n: len(n.shape) > 0)
+        last = (len(x.shape) - 1,) if self.chance(0.8) else tuple(sorted({0, len(x.shape) - 1}))
+        which = self.random.randrange(6)
+        n = math.prod(x.shape[a] for a in last)
+
+        def over(v: Node) -> Node:
+            return reduce.spread(v, x, last)
+
+        if which == 0:  # softmax
+            e = arith.EXP(x - over(reduce.REDUCE_MAX(x, axes=last)))
+            return e / over(reduce.SUM(e, axes=last))
+        if which == 1:  # log-softmax and cross-entropy
+            shifted = x - over(reduce.REDUCE_MAX(x, axes=last))
+            logs = shifted - over(arith.LOG(reduce.SUM(arith.EXP(shifted), axes=last)))
+            return [logs, reduce.SUM(logs * self.partner(x), axes=last) if self.chance(0.5) else logs]
+        if which == 2:  # layer normalisation
+            mean = reduce.SUM(x, axes=last) / max(n, 1)
+            centred = x - over(mean)
+            variance = reduce.SUM(centred * centred, axes=last) / max(n, 1)
+            return centred * over(arith.RSQRT(variance + 1e-3)) * self.partner(x) + self.partner(x)
+        if which == 3:  # gelu
+            return x * 0.5 * (1 + arith.ERF(x * math.sqrt(0.5)))
+        if which == 4:  # a step of Adam
+            g, m, v = self.partner(x), self.partner(x), self.partner(x)
+            m = m * 0.9 + g * 0.1
+            v = v * 0.99 + g * g * 0.01
+            return [m, v, x - m / (arith.SQRT(arith.ABS(v)) + 1e-3) * 0.01]
+        key = self.parameter((2,), U32)  # dropout
+        return arith.SELECT(RANDOM_BITS(key, shape=x.shape) < 0x60000000, x * 2, constant(np.zeros((), x.dtype)))
+
+    def dot(self) -> Node:
+        x = self.some("f", "i", test=lambda n: len(n.shape) > 0)
+        if self.chance(0.5):
+            y = self.parameter((x.shape[-1], self.random.choice(self.dims)), x.dtype)
+            return contract.matmul(x, y)
+        y = self.random.choice([n for n in self.pool if n.dtype == x.dtype])
+        pairs: list[tuple[int, int]] = []
+        for i, d in enumerate(x.shape):
+            free = [j for j, e in enumerate(y.shape) if e == d and j not in [q for _, q in pairs]]
+            if free and self.chance(0.6):
+                pairs.append((i, self.random.choice(free)))
+        self.random.shuffle(pairs)
+        batched = [p for p in pairs if self.chance(0.4)]
+        rest = [p for p in pairs if p not in batched]
+        batch, contracted = ((tuple(p[0] for p in ps), tuple(p[1] for p in ps)) for ps in (batched, rest))
+        node = contract.DOT(x, y, batch=batch, contract=contracted)
+        if node.spec.size * math.prod(x.shape[i] for i, _ in rest) > 4_000_000 or node.spec.size > LIMIT:
+            raise Unfit
+        return node
+
+    def indices(self, high: int, k: int = 1) -> Node:
+        """Indices [*I, k], some of them out of range."""
+        shape = (*self.shape(2), k)
+        if self.chance(0.5):
+            return constant(np.asarray(self.rng.integers(-1, high + 1, shape)).astype(self.random.choice((I32, I64))))
+        return self.parameter(shape, self.random.choice((I32, I64)))
+
+    def gather(self) -> Node:
+        x = self.some(test=lambda n: len(n.shape) > 0)
+        k = self.random.randint(1, min(2, len(x.shape)))
+        axis = self.random.randint(0, len(x.shape) - k)
+        at = self.indices(x.shape[axis], k)
+        if x.spec.size * at.spec.size > 30 * LIMIT:
+            raise Unfit
+        return index.GATHER(x, at, axis=axis)
+
+    def scatter(self) -> Node:
+        x = self.some(test=lambda n: len(n.shape) > 0)
+        k = self.random.randint(1, min(2, len(x.shape)))
+        axis = self.random.randint(0, len(x.shape) - k)
+        at = self.indices(x.shape[axis], k)
+        shape = (*x.shape[:axis], *at.shape[:-1], *x.shape[axis + k :])
+        if math.prod(shape) > LIMIT:
+            raise Unfit
+        fits = [n for n in self.pool if n.dtype == x.dtype and n.shape == shape]
+        updates = self.random.choice(fits) if fits else self.parameter(shape, x.dtype)
+        mode = "set" if kind_of(x) == "b" else self.random.choice(("add", "add", "set", "max", "min", "mul"))
+        return index.SCATTER(x, at, updates, axis=axis, mode=mode)
+
+    def window(self) -> Node:
+        x = self.some(test=lambda n: len(n.shape) > 0)
+        sizes = tuple(self.random.randint(0, d) for d in x.shape)
+        one = constant(np.asarray(1, I32))
+        starts = [self.some("i", test=lambda n: n.shape == ()) if self.chance(0.3) else one for _ in sizes]
+        if self.chance(0.5):
+            return index.DYNAMIC_SLICE(x, *starts, sizes=sizes)
+        return index.DYNAMIC_UPDATE_SLICE(x, self.parameter(sizes, x.dtype), *starts)
+
+    def pooling(self) -> Node:
+        x = self.some("f", test=lambda n: 3 <= len(n.shape) <= 4 and n.spec.size < 4000)
+        rank = len(x.shape) - 2
+        window = tuple(self.random.randint(1, 3) for _ in range(rank))
+        strides = tuple(self.random.randint(1, 2) for _ in range(rank))
+        padding = tuple((self.random.randint(0, 1), self.random.randint(0, 1)) for _ in range(rank))
+        dilation = tuple(self.random.randint(1, 2) for _ in range(rank))
+        rest = {"strides": strides, "padding": padding, "dilation": dilation}
+        if self.chance(0.5):
+            return self.random.choice((contract.POOL_SUM, contract.POOL_MAX))(x, window=window, **rest)
+        groups = self.random.choice((1, 1, x.shape[-1] or 1))
+        k = self.parameter((*window, x.shape[-1] // groups, groups * self.random.randint(1, 5)), x.dtype)
+        return contract.CONV(x, k, groups=groups, **rest)
+
+    # -- the whole -------------------------------------------------------------------
+
+    def program(self, size: int) -> tuple[Program, Arrays]:
+        with interpreting(NODES):
+            for _ in range(self.random.randint(1, 4)):
+                self.parameter()
+            for _ in range(10 * size):
+                if sum(n.primitive is not PARAM for n in self.pool) >= size:
+                    break
+                self.grow()
+            outputs = [self.some() for _ in range(self.random.randint(1, 5))] + [self.pool[-1]]
+            if self.chance(0.05):
+                outputs.append(constant(self.rng.normal(size=(3, 2)).astype(np.float32)))
+            if self.chance(0.5):
+                outputs += self.gradients()
+            slots = [p for p in self.params if self.chance(0.2)]
+            updates = {}
+            for i, p in enumerate(slots):
+                same = [n for n in self.pool if n.spec == p.spec]
+                updates[f"s{i}"] = self.random.choice(same)
+        inputs = [p for p in self.params if p not in set(slots)]
+        reads = {f"s{i}": p for i, p in enumerate(slots)}
+        return Program(inputs, outputs, reads, updates), self.values([*inputs, *slots])
+
+    def gradients(self) -> list[Node]:
+        targets = [n for n in self.pool if kind_of(n) == "f"]
+        sources = [p for p in self.params if kind_of(p) == "f"][:4]
+        if not targets or not sources:
+            return []
+        try:
+            found = gradients([targets[-1]], sources)
+        except HornbeamError:
+            return []
+        return [g for g in found if g is not None]
+
+    def values(self, params: Sequence[Node]) -> Arrays:
+        return [random_array(self.rng, p.spec) for p in params]
+
+
+STEPS: list[tuple[Callable[[Maker], Any], int]] = [
+    (Maker.unary, 10), (Maker.binary, 16), (Maker.compare, 2), (Maker.select, 4), (Maker.cast, 4), (Maker.reshape, 3),
+    (Maker.merge, 3), (Maker.transpose, 5), (Maker.broadcast, 5), (Maker.slice, 4), (Maker.reverse, 2), (Maker.pad, 3),
+    (Maker.concat, 3), (Maker.iota, 2), (Maker.reduction, 10), (Maker.position, 1), (Maker.cumulative, 2),
+    (Maker.sort, 1), (Maker.idiom, 8), (Maker.dot, 4), (Maker.gather, 2), (Maker.scatter, 2), (Maker.window, 1),
+    (Maker.pooling, 2),
+]  # fmt: skip
+
+
+class Unfit(Exception):
+    """A step that the nodes at hand do not allow."""
+
+
+def kind_of(node: Node) -> str:
+    return "f" if dtypes.is_floating(node.dtype) else "b" if node.dtype.kind == "b" else "i"
+
+
+def broadcasts(a: Sequence[int], b: Sequence[int]) -> bool:
+    return all(x == y or 1 in (x, y) for x, y in zip(reversed(a), reversed(b), strict=False))
+
+
+def without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return shape[:axis] + shape[axis + 1 :]
+
+
+def factors(n: int) -> list[int]:
+    found, p = [], 2
+    while n > 1 and p * p <= n:
+        while n % p == 0:
+            found.append(p)
+            n //= p
+        p += 1
+    return found + ([n] if n != 1 else [])
+
+
+# -- what is checked -------------------------------------------------------------------
+
+_single: dict[Any, Any] = {}
+
+
+def alone(node: Node, arguments: Arrays, lanes: int) -> np.ndarray:
+    """What an eager application of ``node`` gives: a Program of one node, compiled unless its row is exact."""
+    if is_exact(node):
+        return apply(node, arguments)
+    params = [param(a.spec) for a in node.args]
+    program = Program(params, [make(node.primitive, tuple(params), dict(node.attrs))])
+    key = (program, lanes)
+    if key not in _single:
+        if len(_single) > 4000:
+            _single.clear()
+        _single[key] = build(program, host().with_lanes(lanes))
+    return _single[key].run(arguments)[0]
+
+
+def check(program: Program, values: Arrays, lanes: int) -> None:
+    """Each node alone agrees with its reference, and the whole with its nodes run one at a time, bit for bit."""
+    env: dict[Node, np.ndarray] = dict(zip(program.params, values, strict=True))
+    with np.errstate(all="ignore"):
+        for node in program.nodes:
+            arguments = [env[a] for a in node.args]
+            env[node] = alone(node, arguments, lanes)
+            near(node, env[node], apply(node, arguments), arguments)
+    kept = [v.copy() for v in values]
+    executable = build(program, host().with_lanes(lanes))
+    for turn in range(2):  # a second run finds the memory that the first one left
+        got = executable.run(values)
+        for i, (g, root) in enumerate(zip(got, program.roots, strict=True)):
+            same(g, env[root], f"run {turn}, result {i}, {root!r}")
+    for a, b in zip(kept, values, strict=True):
+        same(a, b, "an argument was written to")
+
+
+def near(node: Node, got: np.ndarray, want: np.ndarray, arguments: Arrays) -> None:
+    assert (got.shape, got.dtype) == (want.shape, want.dtype), f"{node!r} gave {got.dtype}{got.shape}"
+    if not dtypes.is_floating(want.dtype):
+        np.testing.assert_array_equal(got, want, repr(node))
+        return
+    eps = {8: 1e-11, 4: 1e-5, 2: 2e-2}[want.dtype.itemsize]
+    g, w, scale = got.astype(np.float64), want.astype(np.float64), magnitude(node, arguments)
+    with np.errstate(all="ignore"):
+        close = np.abs(g - w) <= eps * (1 + np.abs(w) + scale)
+    good = (g == w) | (np.isnan(g) & np.isnan(w)) | close | (scale > 1e30)
+    assert good.all(), f"{node!r}: got {g[~good][:3]}, expected {w[~good][:3]}, at {np.argwhere(~good)[:3]}"
+
+
+def magnitude(node: Node, arguments: Arrays) -> Any:
+    """What a result that adds and subtracts may be off by, relative to rounding; infinite where it may overflow."""
+    if node.primitive.name not in ("sum", "dot", "conv", "cumsum", "scatter", "pool_sum", "pool_spread", "pool_unpick",
+                                   "conv_input_grad", "conv_kernel_grad", "prod", "cumprod"):  # fmt: skip
+        return 0.0
+    sizes = [np.abs(a.astype(np.float64)) if a.dtype.kind not in "iub" else a for a in arguments]
+    if node.primitive.name in ("prod", "cumprod"):
+        a = sizes[0]
+        # Products may leave the range on the way and come back.
+        logs = np.abs(np.log(np.where((a > 0) & np.isfinite(a), a, 1.0))).sum() if a.dtype.kind == "f" else 0
+        return np.inf if logs > 40 else 0.0
+    if any(not np.isfinite(a).all() or (a.size and a.max() > 1e12) for a in sizes if a.dtype.kind == "f"):
+        return np.inf if node.primitive.name != "sum" else np.nan_to_num(
+            np.asarray(node.primitive.reference(sizes[0], **dict(node.attrs))), nan=np.inf, posinf=np.inf)
+    if node.primitive.name == "scatter":
+        return float(sum(a.sum() for a in (sizes[0], sizes[2])))
+    return np.asarray(node.primitive.reference(*sizes, **dict(node.attrs)))
+
+
+def same(got: np.ndarray, want: np.ndarray, what: str) -> None:
+    """Equal bits, but that a NaN is a NaN."""
+    assert (got.shape, got.dtype) == (want.shape, want.dtype), f"{what}: {got.dtype}{got.shape}"
+    if got.tobytes() == want.tobytes():
+        return
+    bits = np.dtype(f"u{got.dtype.itemsize}")
+    g, w = np.ascontiguousarray(got), np.ascontiguousarray(want)
+    differ = np.atleast_1d(g).view(bits) != np.atleast_1d(w).view(bits)
+    if dtypes.is_floating(got.dtype):
+        differ &= ~(np.isnan(np.atleast_1d(g).astype(np.float64)) & np.isnan(np.atleast_1d(w).astype(np.float64)))
+    if differ.any():
+        at = np.argwhere(differ)
+        some = tuple(at[0])
+        raise AssertionError(
+            f"{what}: {len(at)} of {got.size} differ, first at {some}: "
+            f"{np.atleast_1d(g)[some]!r}, alone {np.atleast_1d(w)[some]!r}"
+        )
+
+
+# -- cutting down -------------------------------------------------------------------
+
+
+def smallest(program: Program, values: Arrays, fails: Callable[[Program, Arrays], bool]) -> tuple[Program, Arrays]:
+    """A small Program that still fails: fewer results, and parameters in the place of nodes."""
+    program = Program(program.params, program.roots)
+    for count in (1, 2):
+        for start in range(len(program.roots)):
+            fewer = trimmed(program.params, values, program.roots[start : start + count])
+            if len(program.roots) > count and fails(*fewer):
+                program, values = fewer
+                break
+    progress = True
+    while progress:
+        progress = False
+        known = dict(zip(program.params, values, strict=True))
+        with np.errstate(all="ignore"):
+            for node in program.nodes:
+                known[node] = apply(node, [known[a] for a in node.args])
+        for node in reversed(program.nodes):
+            if node in program.roots or node.primitive is movement.CONSTANT:
+                continue
+            cut = param(node.spec)
+            roots = substitute(program.roots, {node: cut, **{p: p for p in program.params}})
+            other = trimmed([*program.params, cut], [*values, np.array(known[node])], roots)
+            if len(other[0].nodes) < len(program.nodes) and fails(*other):
+                program, values = other
+                progress = True
+                break
+        for i in range(len(program.roots)) if not progress and len(program.roots) > 1 else ():
+            other = trimmed(program.params, values, program.roots[:i] + program.roots[i + 1 :])
+            if fails(*other):
+                program, values = other
+                progress = True
+                break
+    return program, values
+
+
+def trimmed(params: Sequence[Node], values: Arrays, roots: Sequence[Node]) -> tuple[Program, Arrays]:
+    """The Program of ``roots`` with only the parameters that it needs."""
+    needed = set(roots)
+    for node in Program(params, roots).nodes:
+        needed.update(node.args)
+    kept = [(p, v) for p, v in zip(params, values, strict=True) if p in needed]
+    return Program([p for p, _ in kept], roots), [v for _, v in kept]
+
+
+def report(program: Program, values: Arrays, lanes: int, error: BaseException) -> str:
+    """The smallest Program that fails like this one, printed."""
+
+    def fails(p: Program, v: Arrays) -> bool:
+        try:
+            check(p, v, lanes)
+        except Exception as other:
+            return type(other) is type(error)
+        return False
+
+    with interpreting(NODES):
+        small, given = smallest(program, values, fails)
+    try:
+        check(small, given, lanes)
+    except Exception as last:
+        error = last
+    pairs = zip(small.params, given, strict=True)
+    shown = "".join(f"\n  {p.spec}: {np.array2string(v, threshold=20)}" for p, v in pairs)
+    return f"lanes {lanes}: {type(error).__name__}: {error}\n{small}{shown}"
+
