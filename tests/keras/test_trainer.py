@@ -536,3 +536,33 @@ def test_a_model_that_is_dropped_gives_everything_back():
         keras.utils.clear_session()
         gc.collect()
         assert dropped() is None and not session.variables
+
+
+def test_the_stateless_style_in_a_function():
+    """As one writes for JAX: state goes in and comes out; nothing of the model changes meanwhile."""
+    model, stateful = regression("adam"), regression("adam")
+    for each in (model, stateful):
+        each.optimizer.build(each.trainable_variables)
+
+    def loss_of(weights, rest, x, y):
+        y_pred, rest = model.stateless_call(weights, rest, x, training=True)
+        return keras.ops.mean(keras.losses.mean_squared_error(y, y_pred)), rest
+
+    @hb.function
+    def step(weights, rest, slots, x, y):
+        with hb.GradientTape() as tape:
+            tape.watch(weights)
+            loss, rest = loss_of(weights, rest, x, y)
+        weights, slots = model.optimizer.stateless_apply(slots, tape.gradient(loss, weights), weights)
+        return loss, weights, rest, slots
+
+    before = model.get_weights()
+    state = [[v.value for v in group] for group in (model.trainable_variables, model.non_trainable_variables)]
+    state.append([v.value for v in model.optimizer.variables])
+    for _ in range(3):
+        _, *state = step(*state, X, Y)
+    for a, b in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    quiet(stateful, X, Y, batch_size=50, epochs=3)
+    for a, b in zip(state[0], stateful.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
