@@ -150,6 +150,8 @@ def test_segments():
     assert segment.segment_max(data, ids, 2).tolist() == [[4, 5], [-np.inf, -np.inf]]
     assert segment.segment_min(np.int32(data), ids, 2).tolist() == [[0, 1], [2**31 - 1] * 2]
     assert segment.segment_prod(data, ids, 3).tolist() == [[0, 5], [1, 1], [2, 3]]
+    assert segment.segment_max(data > 3, ids).tolist() == [[True] * 2, [False] * 2, [False] * 2]
+    assert segment.segment_min(data > 3, ids).tolist() == [[False] * 2, [True] * 2, [False] * 2]
     with pytest.raises(ShapeError, match="segment_ids"):
         segment.segment_sum(data, [0, 1])
 

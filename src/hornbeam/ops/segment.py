@@ -44,9 +44,11 @@ def _reduction(name: str, mode: str, empty: Callable[[DType], Any], what: str, w
         if num_segments is None:
             known = static(ids, f"{name}: the number of segments", f"hb.{name}(data, segment_ids, num_segments=n)")
             num_segments = int(known.max()) + 1 if known.size else 0
-        start = constant(np.asarray(empty(data.dtype)).astype(data.dtype))
+        extreme_of_bools = data.dtype == dtypes.bool_ and mode in ("max", "min")
+        rows = data.astype(dtypes.uint8) if extreme_of_bools else data
+        start = constant(np.asarray(empty(rows.dtype)).astype(rows.dtype))
         out = BROADCAST(start, shape=(as_dim(num_segments), *data.shape[1:]))
-        return SCATTER(out, ids.reshape((ids.shape[0], 1)), data, axis=0, mode=mode)
+        return SCATTER(out, ids.reshape((ids.shape[0], 1)), rows, axis=0, mode=mode).astype(data.dtype)
 
     segment.__name__ = segment.__qualname__ = name
     segment.__doc__ = f"""{what} of the rows of ``data`` with each number in ``segment_ids``; {without} if none.
