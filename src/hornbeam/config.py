@@ -53,5 +53,5 @@ class Flag(Generic[T]):
 
 CACHE = Flag("CACHE", "1", "compiled code on disk: 1 in the user's cache directory, 0 none, readonly, or a directory")
 CHECK = Flag("CHECK", 0, "1 verifies every Program before it is compiled", (0, 1))
-ENGINE = Flag("ENGINE", "reference", "the engine of sessions that do not name one")
+ENGINE = Flag("ENGINE", "native", "the engine of sessions that do not name one")
 MAX_TRACES = Flag("MAX_TRACES", 64, "traces kept by one function; the least recently used is let go")

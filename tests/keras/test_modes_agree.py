@@ -89,15 +89,16 @@ MODES = {
 }
 
 
+@pytest.mark.parametrize("engine", ["reference", "native"])
 @pytest.mark.parametrize("dropout", [False, True], ids=["plain", "dropout 0"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_losses_and_weights_are_bit_equal(optimizer, dropout):
-    with hb.Session(engine="reference"):
+def test_losses_and_weights_are_bit_equal(optimizer, dropout, engine):
+    with hb.Session(engine=engine):
         model = build(optimizer, dropout)
         losses, learned = by_loop(model, hb.function), weights(model)
     assert len(set(losses)) == STEPS
 
-    with hb.Session(engine="reference") as session:  # for the engine; each model is used in its home
+    with hb.Session(engine=engine) as session:  # for the engine; each model is used in its home
         for mode, train in MODES.items():
             model = build(optimizer, dropout)
             assert train(model) == losses, mode
@@ -106,9 +107,10 @@ def test_losses_and_weights_are_bit_equal(optimizer, dropout):
             assert hb.where(model).sessions == (session,)
 
 
-def test_predictions_are_bit_equal():
+@pytest.mark.parametrize("engine", ["reference", "native"])
+def test_predictions_are_bit_equal(engine):
     x, _ = data()
-    with hb.Session(engine="reference"):
+    with hb.Session(engine=engine):
         model = build("sgd", dropout=True)
         eager = model(x[:BATCH], training=False).numpy()
         traced = hb.function(lambda x: model(x, training=False))(x[:BATCH]).numpy()

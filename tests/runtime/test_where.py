@@ -24,7 +24,7 @@ def test_a_variable_is_where_it_was_made_whoever_computes():
         answer = where(v)
         assert (answer.sessions, answer.computed_by, answer.nbytes) == ((home,), guest, 8)
         text = str(answer)
-        assert "variable 'w' float32[2]" in text and "engine       reference" in text
+        assert "variable 'w' float32[2]" in text and "engine       native" in text
         assert "test_where.py:" in text and "trainable    True" in text
 
 

@@ -294,7 +294,12 @@ class Session:
     def _compile(self, program: Program) -> Any:
         if config.CHECK.value:
             check(program)
-        return self.engine.compile(program, self.options)
+        executable = self.engine.compile(program, self.options)
+        on_host = Counter(node.primitive.name for node in getattr(executable, "host_steps", ()))
+        if on_host:
+            rows = ", ".join(f"{name} x{n}" if n > 1 else name for name, n in sorted(on_host.items()))
+            self.ledger.note("host step", f"{program.name}: no native code for {rows}; NumPy runs it")
+        return executable
 
     def execute_op(self, primitive: Primitive, arrays: Sequence[np.ndarray], attrs: dict[str, Any]) -> list[np.ndarray]:
         """Run one primitive: a Program of one node, kept by (primitive, specs, attributes)."""
