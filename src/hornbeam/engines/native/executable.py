@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -16,6 +17,9 @@ from hornbeam.engines.native.plan import ALIGNMENT
 from hornbeam.engines.native.threads import pool
 from hornbeam.ir.node import Node
 from hornbeam.ir.program import apply
+
+# Where reference counts are exact, an array that only we hold can be told.
+COUNTS_REFERENCES = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 class HostStep(NamedTuple):
@@ -66,14 +70,17 @@ class NativeExecutable:
         arrays, table = frame.arrays, frame.table
         layout = self.layout
         for i, a in enumerate(arguments):
-            if not a.flags.c_contiguous:
-                a = np.ascontiguousarray(a).reshape(a.shape)
+            address = frame.addresses.get(id(a))
+            if address is None:
+                if not a.flags.c_contiguous:
+                    a = np.ascontiguousarray(a).reshape(a.shape)
+                address = a.__array_interface__["data"][0]
             arrays[i] = a
-            table[i] = a.__array_interface__["data"][0]
+            table[i] = address
         for i in layout.results:
-            spec = layout.specs[i]
-            a = arrays[i] = np.empty(spec.shape, spec.dtype)
-            table[i] = a.__array_interface__["data"][0]
+            a = arrays[i] = frame.result(i, layout.specs[i])
+            table[i] = frame.addresses.get(id(a)) or a.__array_interface__["data"][0]
+            del a
         if self.threads > 1:
             table[-2], table[-1] = pool(self.threads).address, self.threads
         try:
@@ -98,12 +105,18 @@ class NativeExecutable:
 
 
 class _Frame:
-    """The table and arena of one run; kept for the next."""
+    """The table, arena and result arrays of one run; kept for the next.
+
+    The arrays in which updates leave a run are the variables' values until the run after the next. Then nobody has
+    them any more, and they are written anew: fresh memory from the system costs more than most of the arithmetic.
+    """
 
     def __init__(self, layout: Layout) -> None:
         self.table = np.zeros(len(layout.specs) + 2, np.uint64)  # then a pool, and how many threads may work
         self.address = self.table.ctypes.data
         self.arrays: list[Any] = [None] * len(layout.specs)
+        self.rings: dict[int, list[np.ndarray]] = {i: [] for i in layout.results}
+        self.addresses: dict[int, int] = {}  # of the arrays in the rings, by id
         memory = np.empty(layout.nbytes + ALIGNMENT, np.uint8)
         start = -memory.ctypes.data % ALIGNMENT
         for i, array in layout.constants:
@@ -114,3 +127,15 @@ class _Frame:
             part = memory[start + at : start + at + spec.nbytes]
             self.arrays[i] = part.view(spec.dtype).reshape(spec.shape)
             self.table[i] = part.ctypes.data if spec.nbytes else memory.ctypes.data
+
+    def result(self, place: int, spec: Spec) -> np.ndarray:
+        """An array for a result: one made for an earlier run that nobody holds any more, or a new one."""
+        ring = self.rings[place]
+        for a in ring:
+            if COUNTS_REFERENCES and sys.getrefcount(a) == 3:  # the ring's, ``a`` and the argument
+                return a
+        a = np.empty(spec.shape, spec.dtype)
+        if COUNTS_REFERENCES and len(ring) < 3:
+            ring.append(a)
+            self.addresses[id(a)] = a.__array_interface__["data"][0]
+        return a
