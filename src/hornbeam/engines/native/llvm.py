@@ -19,12 +19,13 @@ from hornbeam.base import dtypes
 from hornbeam.base.dtypes import DType
 
 HALF = (dtypes.float16, dtypes.bfloat16)
-_ELEMENT = {
+_NAMES = {
     "bool": "i1", "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64",
     "uint8": "i8", "uint16": "i16", "uint32": "i32", "uint64": "i64",
     "float16": "half", "bfloat16": "bfloat", "float32": "float", "float64": "double",
 }  # fmt: skip
-SUPPORTED = frozenset(_ELEMENT)
+SUPPORTED = frozenset(_NAMES)
+_ELEMENT = {dtypes.as_dtype(name): element for name, element in _NAMES.items()}  # a dtype's own name is slow to ask
 
 
 class Value(NamedTuple):
@@ -36,7 +37,7 @@ class Value(NamedTuple):
 
     @property
     def type(self) -> str:
-        return vector_type(_ELEMENT[self.dtype.name], self.width)
+        return vector_type(_ELEMENT[self.dtype], self.width)
 
     @property
     def typed(self) -> str:
@@ -53,7 +54,7 @@ def vector_type(element: str, width: int) -> str:
 
 def memory_type(dtype: DType) -> str:
     """The type of one element in memory."""
-    return "i8" if dtype == dtypes.bool_ else _ELEMENT[dtype.name]
+    return "i8" if dtype == dtypes.bool_ else _ELEMENT[dtype]
 
 
 def literal(value: Any, dtype: DType) -> str:
@@ -356,13 +357,13 @@ class Function:
 
     def constant(self, value: Any, dtype: DType, width: int = 1) -> Value:
         text = literal(value, dtype)
-        return Value(text if width == 1 else splat_constant(text, _ELEMENT[dtype.name], width), dtype, width)
+        return Value(text if width == 1 else splat_constant(text, _ELEMENT[dtype], width), dtype, width)
 
     def splat(self, x: Value, width: int) -> Value:
         if x.width == width:
             return x
         assert x.width == 1, f"cannot widen a vector of {x.width} lanes to {width}"
-        element = _ELEMENT[x.dtype.name]
+        element = _ELEMENT[x.dtype]
         if x.is_constant:
             return Value(splat_constant(x.ref, element, width), x.dtype, width)
         kind = vector_type(element, width)
@@ -378,7 +379,7 @@ class Function:
 
     def lanes(self, width: int, dtype: DType = I64) -> Value:
         """The vector 0, 1, …, width - 1."""
-        element = _ELEMENT[dtype.name]
+        element = _ELEMENT[dtype]
         if width == 1:
             return Value(literal(0, dtype), dtype)
         return Value("<" + ", ".join(f"{element} {literal(i, dtype)}" for i in range(width)) + ">", dtype, width)
@@ -464,7 +465,7 @@ class Function:
         """``llvm.<name>`` of operands of one type."""
         xs = tuple(self.alike(*xs))
         first = xs[0]
-        full = f"llvm.{name}.{'v' + str(first.width) if first.width > 1 else ''}{_suffix(_ELEMENT[first.dtype.name])}"
+        full = f"llvm.{name}.{'v' + str(first.width) if first.width > 1 else ''}{_suffix(_ELEMENT[first.dtype])}"
         self.module.declare(full, first.type, *(x.type for x in xs))
         return self.define(first.dtype, first.width, f"call {first.type} @{full}({', '.join(x.typed for x in xs)})")
 
