@@ -48,6 +48,7 @@ def main() -> int:
     results = options.scratch / "results"
     results.mkdir(parents=True, exist_ok=True)
     report = results / f"{options.backend}-{options.engine}-{time.strftime('%m%d-%H%M%S')}.xml"
+    when = f"{time.strftime('%Y-%m-%d')}, {commit()}"
     run_pytest(python, tree, report, options, rest)
     if not report.exists():
         return 1
@@ -56,9 +57,8 @@ def main() -> int:
     failed = [case for case in cases if case.outcome == "failed"]
     report.with_suffix(".failed.txt").write_text("".join(f"{case.name}\n" for case in failed))
     print(*table(rows), f"JUnit: {report}", sep="\n")
-    whole = options.sample == 1 and all((tree / part).is_dir() for part in rest)
-    if whole and options.backend == "hornbeam" and options.checkout:
-        write_tally(options.engine, rows)
+    if options.checkout and options.backend == "hornbeam" and options.sample == 1 and not selects(rest, tree):
+        write_tally(options.engine, rows, when)
     return 1 if failed else 0
 
 
@@ -202,14 +202,23 @@ def table(rows: dict[str, list], *more: str) -> list[str]:
 TITLE = "## Engine "
 
 
-def write_tally(engine: str, rows: dict[str, list[int]]) -> None:
+def selects(rest: list[str], tree: Path) -> bool:
+    """Whether pytest's arguments choose among the tests of a folder."""
+    choices = ("-k", "-m", "-x", "--deselect", "--ignore", "--maxfail", "keras/")
+    return any(part.startswith(choices) and not (tree / part).is_dir() for part in rest)
+
+
+def commit() -> str:
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
+def write_tally(engine: str, rows: dict[str, list[int]], when: str) -> None:
     """TALLY.md, with these rows in place of the engine's earlier ones for the same folders."""
     from tests.keras_suite.plugin import exclusions
 
     path = HERE / "TALLY.md"
     engines = earlier(path.read_text().splitlines()) if path.exists() else {}
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
-    when = f"{time.strftime('%Y-%m-%d')}, {commit.strip()}"
     engines.setdefault(engine, {}).update({folder: [*numbers, when] for folder, numbers in rows.items()})
     lines = [
         "# Keras's own tests on Hornbeam",
@@ -233,11 +242,12 @@ def write_tally(engine: str, rows: dict[str, list[int]]) -> None:
 def earlier(lines: list[str]) -> dict[str, dict[str, list]]:
     """The rows of a TALLY.md, by engine and folder."""
     engines: dict[str, dict[str, list]] = {}
+    engine = ""
     for line in lines:
         if line.startswith("#"):
             engine = line.removeprefix(TITLE) if line.startswith(TITLE) else ""
         cells = [cell.strip() for cell in line.split("|")[1:-1]]
-        if cells and cells[1].isdigit() and cells[0] != "**all**":
+        if engine and cells and cells[1].isdigit() and cells[0] != "**all**":
             engines.setdefault(engine, {})[cells[0]] = cells[1:]
     return engines
 

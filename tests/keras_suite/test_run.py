@@ -29,12 +29,19 @@ def test_a_report_is_tallied_by_folder(tmp_path: Path):
 
 def test_the_tally_keeps_the_rows_of_other_runs(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(run, "HERE", tmp_path)
-    run.write_tally("reference", {"ops": [5, 1, 0, 0, 9], "random": [3, 0, 0, 0, 1]})
-    run.write_tally("native", {"ops": [6, 0, 0, 0, 2]})
-    run.write_tally("reference", {"ops": [6, 0, 0, 0, 8]})
+    run.write_tally("reference", {"ops": [5, 1, 0, 0, 9], "random": [3, 0, 0, 0, 1]}, "today")
+    run.write_tally("native", {"ops": [6, 0, 0, 0, 2]}, "today")
+    run.write_tally("reference", {"ops": [6, 0, 0, 0, 8]}, "later")
     engines = run.earlier((tmp_path / "TALLY.md").read_text().splitlines())
     assert {name: {folder: cells[:5] for folder, cells in rows.items()} for name, rows in engines.items()} == {
         "native": {"ops": ["6", "0", "0", "0", "2"]},
         "reference": {"ops": ["6", "0", "0", "0", "8"], "random": ["3", "0", "0", "0", "1"]},
     }
     assert "| **all** | 9 | 0 | 0 | 0 | 9 |  |" in (tmp_path / "TALLY.md").read_text()
+
+
+def test_only_runs_of_whole_folders_are_tallied(tmp_path: Path):
+    (tmp_path / "keras" / "src" / "ops").mkdir(parents=True)
+    assert not run.selects(["-n", "1", "keras/src/ops", "--tb=no"], tmp_path)
+    assert run.selects(["keras/src/ops/numpy_test.py"], tmp_path)
+    assert run.selects(["keras/src/ops", "-k", "reshape"], tmp_path)
