@@ -133,6 +133,7 @@ class _Frame:
         ring = self.rings[place]
         for a in ring:
             if COUNTS_REFERENCES and sys.getrefcount(a) == 3:  # the ring's, ``a`` and the argument
+                a.flags.writeable = True  # who held it may have forbidden it; host steps write through NumPy
                 return a
         a = np.empty(spec.shape, spec.dtype)
         if COUNTS_REFERENCES and len(ring) < 3:
