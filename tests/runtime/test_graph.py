@@ -491,3 +491,25 @@ def test_runs_from_many_threads(graph, sess):
         t.join()
     assert wrong == []
     assert sess.run(v) == 6 * 14
+
+
+def test_an_unknown_dimension_that_meets_a_known_one_is_that():
+    g = hb.Graph()
+    with g.as_default():
+        x = g.placeholder([None, 6])
+        w = hb.Variable(np.ones((6, 6), np.float32))
+        h = x @ w
+        total = h + hb.zeros((7, 6))
+        (slope,) = g.gradients(total, [w])
+    assert tuple(total.shape) == (7, 6) and tuple(h.shape) == (None, 6) and slope is not None
+    with hb.Session(g) as session:
+        session.run(w.initializer)
+        assert session.run(total, {x: np.ones((7, 6), np.float32)}).tolist() == [[6.0] * 6] * 7
+
+
+def test_a_size_that_stands_for_an_unknown_one_is_explained():
+    g = hb.Graph()
+    with g.as_default():
+        x = g.placeholder([None, 3])
+        with pytest.raises(hb.ShapeError, match="not known before the run"):
+            x + np.ones((4, 2), np.float32)

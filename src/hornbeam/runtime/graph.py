@@ -110,6 +110,7 @@ class Call:
         self.outputs: list[GraphTensor] = []
         self.structure: Any = None
         self.leaves: list[Any] = []
+        self.abstract: Callable[[Evaluation], list[Any]] | None = None  # how to evaluate it without its effect
         self.number = len(graph.calls)
 
     @property
@@ -290,6 +291,7 @@ class Graph:
         self.lock = threading.RLock()  # held while recording and while planning a run
         self.plans: OrderedDict[Any, Any] = OrderedDict()  # see runtime.graph_run
         self._evaluations = (Evaluation(), Evaluation())
+        self._sizes = SIZES
 
     # -- being current -----------------------------------------------------------------------------
 
@@ -374,7 +376,11 @@ class Graph:
             return self._added(call, abstract)
 
     def _added(self, call: Call, abstract: Callable[[Evaluation], list[Any]] | None) -> Any:
-        first, second = self._evaluate(0, call, abstract), self._evaluate(1, call, abstract)
+        call.abstract = abstract
+        try:
+            first, second = self._evaluate(0, call), self._evaluate(1, call)
+        except ShapeError as error:
+            first, second = self._settled(call, error)
         call.inputs = list(dict.fromkeys([*call.inputs, *self._evaluations[0].used]))
         self.calls.append(call)
         self._by_name[call.name] = call
@@ -390,11 +396,41 @@ class Graph:
             call.leaves.append(out)
         return tree.unflatten(call.structure, call.leaves)
 
-    def _evaluate(self, which: int, call: Call, abstract: Callable[[Evaluation], list[Any]] | None) -> list[Any]:
+    def _evaluate(self, which: int, call: Call) -> list[Any]:
         evaluation = self._evaluations[which]
         evaluation.used.clear()
         with evaluation.evaluating():
-            return abstract(evaluation) if abstract else evaluation.apply(call)
+            return call.abstract(evaluation) if call.abstract else evaluation.apply(call)
+
+    def _settled(self, call: Call, error: ShapeError) -> tuple[list[Any], list[Any]]:
+        """Evaluate ``call``, which failed for made-up sizes, with what its operands suggest an unknown dimension is.
+
+        Adding ``(?, 6)`` and ``(7, 6)`` says that ? is 7. From then on the graph's unknown dimensions are taken to be
+        that. Raises ``error`` if nothing fits.
+        """
+        shapes = [x.shape for x in tree.leaves((call.args, call.kwargs)) if hasattr(x, "shape")]
+        before = self._evaluations, self._sizes
+        if self._sizes == SIZES and any(None in shape for shape in shapes):
+            for size in sorted({d for shape in shapes for d in shape if d is not None and d > 1}):
+                try:
+                    return self._with_size(size, call)
+                except ShapeError:
+                    self._evaluations, self._sizes = before
+        made_up = f"\n  ({SIZES[0]} stands for a dimension that is not known before the run.)"
+        raise ShapeError(f"{error}{made_up if str(SIZES[0]) in str(error) else ''}") from None
+
+    def _with_size(self, size: int, call: Call) -> tuple[list[Any], list[Any]]:
+        """Evaluate everything recorded anew with ``size`` for unknown dimensions, and then ``call``."""
+        self._evaluations, self._sizes = (Evaluation(), Evaluation()), (size, size)
+        for earlier in self.calls:
+            found = [[x for x in self._evaluate(which, earlier) if isinstance(x, Tensor)] for which in (0, 1)]
+            for evaluation, values in zip(self._evaluations, found, strict=True):
+                evaluation.values.update(zip(earlier.outputs, values, strict=True))
+        result = self._evaluate(0, call), self._evaluate(1, call)
+        for earlier in self.calls:
+            for out in earlier.outputs:
+                out.abstract = (self._evaluations[0].values[out], self._evaluations[1].values[out])
+        return result
 
     # As an interpreter: operators apply rows, variables are read and assigned.
 
@@ -470,7 +506,7 @@ class Graph:
         call = Call(self, self._fresh_name(name or "placeholder"), "placeholder", _unfed)
 
         def abstract(evaluation: Evaluation) -> list[Any]:
-            size = SIZES[self._evaluations.index(evaluation)]
+            size = self._sizes[self._evaluations.index(evaluation)]
             call.structure = tree.flatten(0)[1]
             return [evaluation.trace.param(Spec(tuple(size if d is None else d for d in dims), kind))]
 
