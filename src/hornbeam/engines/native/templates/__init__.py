@@ -9,7 +9,7 @@ from hornbeam.engines.native.fuse import Fusion
 from hornbeam.engines.native.llvm import HALF, Module
 from hornbeam.engines.native.loops import Kernel
 from hornbeam.engines.native.target import Target
-from hornbeam.engines.native.templates import control, conv, dot, index
+from hornbeam.engines.native.templates import control, conv, cumulative, dot, index, pool, sort
 from hornbeam.ir.node import Node
 
 
@@ -34,7 +34,7 @@ TEMPLATES: dict[str, Template] = {
     "switch": Template(control.switch),
     "while": Template(control.while_),
     "conv": Template(conv.conv, conv.takes),
-    "conv_input_grad": Template(conv.conv_input_grad, conv.takes_input_grad),
+    "conv_input_grad": Template(conv.conv_input_grad, conv.takes),
     "conv_kernel_grad": Template(conv.conv_kernel_grad, conv.takes),
     "dot": Template(dot.emit, dot.takes, dot.reads_through),
     "gather": Template(index.gather),
@@ -44,4 +44,12 @@ TEMPLATES: dict[str, Template] = {
     "argmax": Template(index.extremum_position),
     "argmin": Template(index.extremum_position),
     "random_bits": Template(index.random_bits),
+    "cumsum": Template(cumulative.emit),
+    "cumprod": Template(cumulative.emit),
+    "argsort": Template(sort.argsort),
+    "pool_sum": Template(pool.reduce_windows),
+    "pool_max": Template(pool.reduce_windows),
+    "pool_spread": Template(pool.spread, pool.takes_transposed),
+    "pool_pick": Template(pool.pick),
+    "pool_unpick": Template(pool.unpick, pool.takes_transposed),
 }

@@ -22,14 +22,21 @@ def product(shape: Shape) -> int:
 
 
 class Block:
-    """Emits ``name(result, operands…, begin, end)``. ``pointers[i]`` is operand i, ``out`` the result."""
+    """Emits ``name(result, operands…, begin, end)``, or ``name(result, operands…, scratch, unit)`` if ``chunked``.
 
-    def __init__(self, module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> None:
+    ``pointers[i]`` is operand i, ``out`` the result.
+    """
+
+    def __init__(
+        self, module: Module, fusion: Fusion, name: str, node: Node, machine: Target, chunked: bool = False
+    ) -> None:
         self.node, self.name, self.lanes = node, name, machine.lanes
         self.attrs = dict(node.attrs)
         operands = [fusion.base(a) for a in node.args]
         self.buffers = tuple(dict.fromkeys([node, *operands]))
-        parameters = [("ptr", f"b{i}") for i in range(len(self.buffers))] + [("i64", "begin"), ("i64", "end")]
+        last = [("ptr", "scratch"), ("i64", "unit")] if chunked else [("i64", "begin"), ("i64", "end")]
+        parameters = [*(("ptr", f"b{i}") for i in range(len(self.buffers))), *last]
+        self.chunked = chunked
         self.f = Function(module, name, parameters)
         self.out = "%b0"
         self.pointers = [f"%b{self._number(b)}" for b in operands]
@@ -37,10 +44,15 @@ class Block:
     def _number(self, buffer: Node) -> int:
         return next(i for i, b in enumerate(self.buffers) if b is buffer)
 
-    def units(self, count: int, body: Callable[[Value], None], operations: int = 0) -> list[Kernel]:
-        """The loop over units of work that threads may share, and the end of the function."""
-        self.f.loop(Value("%begin", I64), Value("%end", I64), 1, body, hint="unit")
-        return [Kernel(self.f.finish(share=True), self.buffers, count, (self.node,), operations)]
+    def units(self, count: int, body: Callable[[Value], None], operations: int = 0, scratch: int = 0) -> list[Kernel]:
+        """The units of work that threads may share, and the end of the function."""
+        if self.chunked:
+            body(Value("%unit", I64))
+        else:
+            self.f.loop(Value("%begin", I64), Value("%end", I64), 1, body, hint="unit")
+        work = 0.1 * sum(n.spec.nbytes for n in self.buffers) + 0.1 * operations
+        name = self.f.finish(share=True)
+        return [Kernel(name, self.buffers, count, (self.node,), operations, scratch, self.chunked, nanoseconds=work)]
 
     def split(self, number: Value, sizes: Sequence[int]) -> list[Value]:
         """The digits of ``number`` in the mixed radix ``sizes``, the most significant first."""
@@ -73,10 +85,11 @@ class Block:
         if length == 1:
             f.store(f.load(source, dtype), target)
             return
-        self.row(
-            length,
-            lambda j, mask: f.store(f.load(f.address(source, j, dtype), dtype, self.lanes, mask), f.address(target, j, dtype), mask),
-        )  # fmt: skip
+
+        def move(j: Value, mask: Value | None) -> None:
+            f.store(f.load(f.address(source, j, dtype), dtype, self.lanes, mask), f.address(target, j, dtype), mask)
+
+        self.row(length, move)
 
     def clamped(self, value: Value, high: int) -> Value:
         """An index as i64 in 0 … high."""

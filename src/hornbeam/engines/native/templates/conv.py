@@ -5,6 +5,7 @@ the one before, and its ``taps * channels`` elements lie side by side. So for ev
 product adds ``(windows, taps * channels) @ (taps * channels, features)`` to a block of the result that stays in cache.
 The gradient of the kernel reads the same matrix transposed; the gradient of the input is, for stride 1, the convolution
 of the padded cotangent with the turned kernel, and otherwise adds one product per tap into the padded result.
+With groups a product is a batch of them, one for each group. One channel per group is ``depthwise``.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ ALIGNMENT = 64
 
 @dataclass(frozen=True)
 class Geometry:
-    """A convolution with its input padded already: (n, *padded, c) * (*window, c, o) -> (n, *count, o)."""
+    """A convolution with its input padded already: (n, *padded, c) * (*window, c / groups, o) -> (n, *count, o)."""
 
     n: int
     c: int
@@ -44,11 +45,26 @@ class Geometry:
     strides: Shape
     dilation: Shape
     dtype: DType
+    groups: int = 1
 
     @property
     def merged(self) -> int:
         """How many taps of the last axis are one product: all of them if they lie side by side."""
-        return self.window[-1] if self.dilation[-1] == 1 else 1
+        return self.window[-1] if self.dilation[-1] == 1 and self.groups == 1 else 1
+
+    @property
+    def depth(self) -> int:
+        """Channels of one group."""
+        return self.c // self.groups
+
+    @property
+    def wide(self) -> int:
+        """Features of one group."""
+        return self.o // self.groups
+
+    def grouped(self, step: int) -> tuple[int, ...]:
+        """The stride of the groups as a batch dimension, if there are some."""
+        return (step,) if self.groups > 1 else ()
 
     @property
     def image(self) -> int:
@@ -72,7 +88,7 @@ class Geometry:
 
     def kernel_row(self, tap: Sequence[int]) -> int:
         """The element of the kernel at which ``tap`` begins."""
-        steps = dense_strides((*self.window, self.c, self.o))[: len(self.window)]
+        steps = dense_strides((*self.window, self.depth, self.o))[: len(self.window)]
         return sum(t * s for t, s in zip(tap, steps, strict=True))
 
     def windows(self) -> Strides:
@@ -194,9 +210,12 @@ class Emitter:
         )  # fmt: skip
         batch = (block, *g.count[1:-1]) if len(g.count) > 1 else ()
         out = dense_strides((*g.count, g.o))
+        w = g.windows()
         p = Product(
-            g.count[-1], g.o, g.merged * g.c, g.windows(), Strides((0,) * len(batch), g.o, 1),
-            Strides(out[: len(batch)], out[-2], 1), batch, g.dtype, accumulate=True,
+            g.count[-1], g.wide, g.merged * g.depth, Strides((*w.batch, *g.grouped(g.depth)), w.row, 1),
+            Strides((*(0 for _ in batch), *g.grouped(g.wide)), g.o, 1),
+            Strides((*out[: len(batch)], *g.grouped(g.wide)), out[-2], 1),
+            (*batch, *g.grouped(g.groups)), g.dtype, accumulate=True,
         )  # fmt: skip
         multiply = self.multiplier("product", p)
         per_image = rows // block
@@ -204,10 +223,11 @@ class Emitter:
         def body(f: Function, u: Value) -> None:
             image, part = (f.div(u, index(per_image)), f.rem(u, index(per_image))) if per_image > 1 else (u, index(0))
             first = f.mul(part, index(block))
-            step = g.windows().batch[0] if batch else 0
+            step = w.batch[0] if batch else 0
             source = f.address(self.pointer(f, x), plus(f, [(image, g.image), (first, step)]), g.dtype)
             length = product((*batch, g.count[-1], g.o))
-            target = f.address(self.pointer(f, result), plus(f, [(image, g.result), (first, out[0] if batch else 0)]), g.dtype)
+            place = plus(f, [(image, g.result), (first, out[0] if batch else 0)])
+            target = f.address(self.pointer(f, result), place, g.dtype)
             self.zero(f, target, length, g.dtype)
             for tap in g.taps():
                 a = f.address(source, index(g.start(tap)), g.dtype)
@@ -219,11 +239,12 @@ class Emitter:
     def kernel_gradient(self, g: Geometry, x: str) -> None:
         """Sums over windows, a unit for each tap and part of the batch; then the parts are added in order."""
         splits = next(s for s in range(min(SPLITS, g.n), 0, -1) if g.n % s == 0)
-        size = product(g.window) * g.c * g.o
+        size = product(g.window) * g.depth * g.o
         parts = self.reserve(splits * size, g.dtype) if splits > 1 else None
         w = g.windows()
         p = Product(
-            g.merged * g.c, g.o, g.count[-1], Strides((), 1, w.row), Strides((), g.o, 1), Strides((), g.o, 1), (),
+            g.merged * g.depth, g.wide, g.count[-1], Strides(g.grouped(g.depth), 1, w.row),
+            Strides(g.grouped(g.wide), g.o, 1), Strides(g.grouped(g.wide), g.o, 1), g.grouped(g.groups),
             g.dtype, accumulate=True,
         )  # fmt: skip
         multiply = self.multiplier("product", p)
@@ -240,8 +261,11 @@ class Emitter:
                 rest = f.div(rest, index(d))
             digits = [rest, *reversed(digits)]
             steps = dense_strides((*g.padded, g.c))[:-1]
-            x_start = plus(f, [(t, d * s * (g.merged if i == len(lead) else 1)) for i, (t, d, s) in enumerate(zip(digits, g.dilation, steps, strict=True))])
-            into = f.address("%out" if parts is None else f.address("%scratch", index(parts), dtypes.uint8), plus(f, [(part, size), (tap, p.m * g.o)]), g.dtype)
+            moves = [d * s for d, s in zip(g.dilation, steps, strict=True)]
+            moves[-1] *= g.merged
+            x_start = plus(f, list(zip(digits, moves, strict=True)))
+            sums = "%out" if parts is None else f.address("%scratch", index(parts), dtypes.uint8)
+            into = f.address(sums, plus(f, [(part, size), (tap, p.m * g.o)]), g.dtype)
             self.zero(f, into, p.m * g.o, g.dtype)
             out = dense_strides((*g.count, g.o))
 
@@ -277,6 +301,50 @@ class Emitter:
             f.loop(first, last, lanes, vector, hint="j")
 
         self.phase("add", -(-size // per_unit), body)
+
+    def convolve_back(self, g: Geometry, y: str, kernel: str, spatial: Shape, before: Shape) -> None:
+        """The gradient of the input: each tap's product added into an image that may be padded, then the inside of it."""
+        moves, out, w = g.windows(), dense_strides((*g.count, g.o)), len(g.count) - 1
+        p = Product(
+            g.count[-1], g.depth, g.wide, Strides((*out[:w], *g.grouped(g.wide)), g.o, 1),
+            Strides((*(0 for _ in range(w)), *g.grouped(g.wide)), 1, g.o),
+            Strides((*moves.batch, *g.grouped(g.depth)), moves.row, 1),
+            (*g.count[:-1], *g.grouped(g.groups)), g.dtype, accumulate=True,
+        )  # fmt: skip
+        multiply = self.multiplier("product", p)
+
+        def image(f: Function, u: Value, place: str) -> None:
+            self.zero(f, place, g.image, g.dtype)
+            source = f.address(y, f.mul(u, index(g.result)), g.dtype)
+            for tap in itertools.product(*map(range, g.window)):
+                b = f.address(kernel, index(g.kernel_row(tap)), g.dtype)
+                multiply(f, source, b, f.address(place, index(g.start(tap)), g.dtype))
+
+        self.unpadded(g, spatial, before, image)
+
+    def unpadded(self, g: Geometry, spatial: Shape, before: Shape, image: Callable[[Function, Value, str], None]) -> None:
+        """A phase in which ``image(f, unit, address)`` computes a padded image, of which the inside is the result."""
+        same = spatial == g.padded
+        at = 0 if same else self.reserve(g.n * g.image, g.dtype)
+
+        def body(f: Function, u: Value) -> None:
+            base = "%out" if same else f.address("%scratch", index(at), dtypes.uint8)
+            place = f.address(base, f.mul(u, index(g.image)), g.dtype)
+            image(f, u, place)
+            if same:
+                return
+            whole, inside = dense_strides((*g.padded, g.c)), dense_strides((*spatial, g.c))
+            first = sum(b * s for b, s in zip(before, whole, strict=False))
+            result = f.address("%out", f.mul(u, index(product(spatial) * g.c)), g.dtype)
+
+            def row(at: list[Value]) -> None:
+                source = f.address(place, plus(f, list(zip(at, whole, strict=False)), first), g.dtype)
+                target = f.address(result, plus(f, list(zip(at, inside, strict=False))), g.dtype)
+                self.copy(f, source, target, spatial[-1] * g.c, g.dtype)
+
+            self.rows(f, spatial[:-1], row)
+
+        self.phase("back", g.n, body)
 
     def turned(self, kernel: str, window: Shape, c: int, o: int, dtype: DType) -> str:
         """A phase that writes (*window reversed, o, c) of a kernel (*window, c, o)."""
@@ -314,61 +382,68 @@ def _attributes(node: Node) -> tuple[Shape, tuple[tuple[int, int], ...], Shape]:
     return attrs["strides"], attrs["padding"], attrs["dilation"]
 
 
-def conv(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
-    x, k = node.args
+def forward(node: Node, x: Node, window: Shape, features: int, count: Shape) -> tuple[Geometry, Shape]:
+    """The Geometry of the convolution of ``x`` that ``node`` is or differentiates, and its padding before."""
     strides, padding, dilation = _attributes(node)
     spatial = x.shape[1:-1]
     padded = tuple(n + lo + hi for n, (lo, hi) in zip(spatial, padding, strict=True))
-    g = Geometry(x.shape[0], x.shape[-1], k.shape[-1], padded, k.shape[:-2], node.shape[1:-1], strides, dilation, x.dtype)
+    groups = dict(node.attrs)["groups"]
+    g = Geometry(x.shape[0], x.shape[-1], features, padded, window, count, strides, dilation, x.dtype, groups)
+    return g, tuple(lo for lo, _ in padding)
+
+
+def conv(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
+    x, k = node.args
+    g, before = forward(node, x, k.shape[:-2], k.shape[-1], node.shape[1:-1])
     e = Emitter(module, fusion, name, node, machine)
-    source = e.padded("%x", spatial, tuple(lo for lo, _ in padding), g)
-    e.convolve(g, source, "%y", "%out")
-    return e.done(_flops(g))
+    e.convolve(g, e.padded("%x", x.shape[1:-1], before, g), "%y", "%out")
+    return e.done(flops(g))
 
 
 def conv_kernel_grad(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
     x, y = node.args
-    strides, padding, dilation = _attributes(node)
-    spatial = x.shape[1:-1]
-    padded = tuple(n + lo + hi for n, (lo, hi) in zip(spatial, padding, strict=True))
-    g = Geometry(x.shape[0], x.shape[-1], y.shape[-1], padded, node.shape[:-2], y.shape[1:-1], strides, dilation, x.dtype)
+    g, before = forward(node, x, node.shape[:-2], y.shape[-1], y.shape[1:-1])
     e = Emitter(module, fusion, name, node, machine)
-    source = e.padded("%x", spatial, tuple(lo for lo, _ in padding), g)
-    e.kernel_gradient(g, source)
-    return e.done(_flops(g))
+    e.kernel_gradient(g, e.padded("%x", x.shape[1:-1], before, g))
+    return e.done(flops(g))
 
 
 def conv_input_grad(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
     y, k = node.args
-    _, padding, dilation = _attributes(node)
-    window, c, o = k.shape[:-2], k.shape[-2], k.shape[-1]
-    spatial, count = node.shape[1:-1], y.shape[1:-1]
-    reach = tuple((w - 1) * d for w, d in zip(window, dilation, strict=True))
-    before = tuple(r - lo for r, (lo, _) in zip(reach, padding, strict=True))
-    padded = tuple(n + r for n, r in zip(spatial, reach, strict=True))
-    g = Geometry(y.shape[0], o, c, padded, window, spatial, (1,) * len(window), dilation, y.dtype)
     e = Emitter(module, fusion, name, node, machine)
-    source = e.padded("%x", count, before, g)
-    kernel = e.turned("%y", window, c, o, y.dtype)
+    turned = as_forward(node)
+    if turned is None:
+        g, before = forward(node, node, k.shape[:-2], k.shape[-1], y.shape[1:-1])
+        e.convolve_back(g, "%x", "%y", node.shape[1:-1], before)
+        return e.done(flops(g))
+    g, before = turned
+    source = e.padded("%x", y.shape[1:-1], before, g)
+    kernel = e.turned("%y", k.shape[:-2], k.shape[-2], k.shape[-1], y.dtype)
     e.convolve(g, source, kernel, "%out")
-    return e.done(_flops(g))
+    return e.done(flops(g))
 
 
-def _flops(g: Geometry) -> int:
-    return 2 * g.n * product(g.count) * product(g.window) * g.c * g.o
+def as_forward(node: Node) -> tuple[Geometry, Shape] | None:
+    """The gradient of the input as a convolution of the padded cotangent: for stride 1, a padding within the kernel's
+    reach, and one group (or as many as there are channels and features)."""
+    y, k = node.args
+    strides, padding, dilation = _attributes(node)
+    window, channels, features, groups = k.shape[:-2], node.shape[-1], k.shape[-1], dict(node.attrs)["groups"]
+    reach = tuple((w - 1) * d for w, d in zip(window, dilation, strict=True))
+    fits = all(lo <= r and hi <= r for (lo, hi), r in zip(padding, reach, strict=True))
+    if not fits or set(strides) != {1} or (groups != 1 and not groups == channels == features):
+        return None
+    spatial = node.shape[1:-1]
+    padded = tuple(n + r for n, r in zip(spatial, reach, strict=True))
+    before = tuple(r - lo for r, (lo, _) in zip(reach, padding, strict=True))
+    g = Geometry(y.shape[0], features, channels, padded, window, spatial, strides, dilation, y.dtype, groups)
+    return g, before
+
+
+def flops(g: Geometry) -> int:
+    return 2 * g.n * product(g.count) * product(g.window) * g.depth * g.o
 
 
 def takes(node: Node) -> bool:
-    """One group, in a dtype that sums in itself."""
-    return dict(node.attrs)["groups"] == 1 and node.dtype not in HALF and all(a.spec.size for a in node.args)
-
-
-def takes_input_grad(node: Node) -> bool:
-    """Also stride 1, and a padding within the kernel's reach."""
-    strides, padding, dilation = _attributes(node)
-    window = node.args[1].shape[:-2]
-    fits = all(
-        lo <= (w - 1) * d and hi <= (w - 1) * d
-        for (lo, hi), w, d in zip(padding, window, dilation, strict=True)
-    )  # fmt: skip
-    return takes(node) and set(strides) == {1} and fits
+    """A dtype that sums in itself."""
+    return node.dtype not in HALF and all(a.spec.size for a in node.args)

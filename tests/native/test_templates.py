@@ -1,0 +1,111 @@
+"""Templates at sizes that the rows' samples do not have: several vectors, long lines, ties, every kind of number."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hornbeam.base import dtypes
+from hornbeam.base.spec import Spec
+from hornbeam.engines.native.pipeline import build
+from hornbeam.engines.native.target import host
+from hornbeam.ir.bind import interpreting
+from hornbeam.ir.node import NODES, param
+from hornbeam.ir.primitives import contract, index, reduce
+from hornbeam.ir.program import Program, evaluate
+from tests.native.test_rows import agree
+
+LANES = (1, 4, 16)
+
+
+def check(row: Any, values: list[np.ndarray], lanes: int, **attrs: Any) -> None:
+    params = [param(Spec(v.shape, v.dtype)) for v in values]
+    with interpreting(NODES):
+        program = Program(params, [row(*params, **attrs)])
+    executable = build(program, host().with_lanes(lanes))
+    assert not executable.host_steps
+    agree(executable.run(values)[0], evaluate(program, values)[0])
+
+
+def numbers(seed: int, shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
+    """Small whole numbers: exact sums, and many ties."""
+    low = 0 if np.dtype(dtype).kind == "u" else -4
+    return np.asarray(np.random.default_rng(seed).integers(low, 5, shape)).astype(dtype)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("dtype", dtypes.INTEGERS + dtypes.FLOATS, ids=lambda d: d.name)
+def test_argsort(dtype: Any, lanes: int) -> None:
+    x = numbers(0, (3, 101, 2), dtype)
+    if dtypes.is_floating(dtype):
+        x[0, ::7] = np.nan
+        x[0, 1::7] = -np.array(np.nan, dtype)
+        x[1, ::5] = -0.0
+        x[1, 1::5] = -np.inf
+        x[2, ::9] = np.inf
+    else:
+        x[1, ::5] = np.iinfo(dtype).min
+        x[2, ::9] = np.iinfo(dtype).max
+    for descending in (False, True):
+        check(index.ARGSORT, [x], lanes, axis=1, descending=descending)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 64, 65, 1000, 4097])
+def test_argsort_of_long_lines(n: int) -> None:
+    for dtype in (np.float32, np.float64, np.int16):
+        check(index.ARGSORT, [numbers(n, (2, n), dtype)], 16, axis=1, descending=False)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("shape", [(3, 5, 70), (2, 40), (16, 33), (1, 3, 257), (130,)])
+def test_cumulative(shape: tuple[int, ...], lanes: int) -> None:
+    x = numbers(1, shape)
+    for axis, reverse in itertools.product(range(len(shape)), (False, True)):
+        check(reduce.CUMSUM, [x], lanes, axis=axis, reverse=reverse)
+        check(reduce.CUMPROD, [np.sign(x)], lanes, axis=axis, reverse=reverse)
+
+
+WINDOWS = [  # spatial, window, strides, padding, dilation
+    ((9,), (3,), (1,), ((1, 1),), (1,)),
+    ((7, 8), (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)),
+    ((7, 8), (3, 3), (2, 2), ((1, 1), (0, 2)), (1, 1)),
+    ((6, 9), (3, 2), (1, 3), ((4, 3), (0, 0)), (2, 1)),
+    ((11, 3), (5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1)),
+    ((3, 4, 5), (2, 3, 1), (1, 2, 2), ((0, 1), (1, 1), (2, 0)), (2, 1, 1)),
+]
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("channels", [1, 5, 16, 70])
+@pytest.mark.parametrize("case", WINDOWS, ids=lambda c: f"{c[0]}-{c[1]}")
+def test_pooling(case: Any, channels: int, lanes: int) -> None:
+    spatial, window, strides, padding, dilation = case
+    attrs = {"window": window, "strides": strides, "padding": padding, "dilation": dilation}
+    x, h = (numbers(seed, (2, *spatial, channels)) for seed in (2, 3))
+    x[0, 1] = np.nan
+    count = contract.windows_shape("pool", spatial, window, strides, padding, dilation)
+    y = numbers(4, (2, *count, channels))
+    check(contract.POOL_SUM, [h], lanes, **attrs)
+    check(contract.POOL_MAX, [x], lanes, **attrs)
+    check(contract.POOL_SPREAD, [y], lanes, shape=spatial, **attrs)
+    check(contract.POOL_PICK, [x, h], lanes, **attrs)
+    check(contract.POOL_UNPICK, [x, y], lanes, **attrs)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize(
+    ("channels", "groups", "features"), [(6, 6, 6), (20, 20, 40), (6, 3, 9), (70, 70, 70), (4, 1, 3), (32, 2, 32)]
+)
+@pytest.mark.parametrize("case", WINDOWS, ids=lambda c: f"{c[0]}-{c[1]}")
+def test_convolution(case: Any, channels: int, groups: int, features: int, lanes: int) -> None:
+    spatial, window, strides, padding, dilation = case
+    attrs = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    count = contract.windows_shape("conv", spatial, window, strides, padding, dilation)
+    x, y = numbers(5, (3, *spatial, channels)), numbers(6, (3, *count, features))
+    k = numbers(7, (*window, channels // groups, features))
+    check(contract.CONV, [x, k], lanes, **attrs)
+    check(contract.CONV_INPUT_GRAD, [y, k], lanes, shape=spatial, **attrs)
+    check(contract.CONV_KERNEL_GRAD, [x, y], lanes, shape=window, **attrs)
