@@ -539,12 +539,13 @@ def smallest(program: Program, values: Arrays, fails: Callable[[Program, Arrays]
         with np.errstate(all="ignore"):
             for node in program.nodes:
                 known[node] = apply(node, [known[a] for a in node.args])
+        roots = set(program.roots)
         for node in reversed(program.nodes):
-            if node in program.roots or node.primitive is movement.CONSTANT:
+            if node in roots or node.primitive is movement.CONSTANT:
                 continue
             cut = param(node.spec)
-            roots = substitute(program.roots, {node: cut, **{p: p for p in program.params}})
-            other = trimmed([*program.params, cut], [*values, np.array(known[node])], roots)
+            rest = substitute(program.roots, {node: cut, **{p: p for p in program.params}})
+            other = trimmed([*program.params, cut], [*values, np.array(known[node])], rest)
             if len(other[0].nodes) < len(program.nodes) and fails(*other):
                 program, values = other
                 progress = True

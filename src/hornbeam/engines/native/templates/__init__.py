@@ -9,7 +9,7 @@ from hornbeam.engines.native.fuse import Fusion
 from hornbeam.engines.native.llvm import HALF, Module
 from hornbeam.engines.native.loops import Kernel
 from hornbeam.engines.native.target import Target
-from hornbeam.engines.native.templates import control, conv, cumulative, dot, index, pool, sort
+from hornbeam.engines.native.templates import control, conv, cumulative, depthwise, dot, index, pool, sort
 from hornbeam.ir.node import Node
 
 
@@ -33,9 +33,9 @@ TEMPLATES: dict[str, Template] = {
     "scan": Template(control.scan),
     "switch": Template(control.switch),
     "while": Template(control.while_),
-    "conv": Template(conv.conv, conv.takes),
-    "conv_input_grad": Template(conv.conv_input_grad, conv.takes),
-    "conv_kernel_grad": Template(conv.conv_kernel_grad, conv.takes),
+    "conv": Template(depthwise.conv, conv.takes),
+    "conv_input_grad": Template(depthwise.conv_input_grad, conv.takes),
+    "conv_kernel_grad": Template(depthwise.conv_kernel_grad, conv.takes),
     "dot": Template(dot.emit, dot.takes, dot.reads_through),
     "gather": Template(index.gather),
     "scatter": Template(index.scatter, _scatters),
