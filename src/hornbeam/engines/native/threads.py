@@ -176,9 +176,9 @@ def source(target: Target, futex: bool = True) -> str:
     if not supported():
         sleeping = _NO_SLEEP
     elif futex and target.architecture in _FUTEX_CALLS:
-        sleeping = _FUTEX.replace("$futex", str(_FUTEX_CALLS[target.architecture]))
+        sleeping = _YIELD + _FUTEX.replace("$futex", str(_FUTEX_CALLS[target.architecture]))
     else:
-        sleeping = _PTHREAD
+        sleeping = _YIELD + _PTHREAD
     text = "\n".join([declare_pause, _COMMON, sleeping])
     for name, value in {
         "$pause": pause, "$spin": SPIN, "$word": _WORD, "$done": _DONE, "$busy": _BUSY, "$stop": _STOP, "$size": _SIZE,
@@ -346,16 +346,13 @@ end:
 }
 declare i64 @llvm.smin.i64(i64, i64)
 
-define void @hb_pool_start(ptr %pool) {
+; fn(pool, slot) for every slot.
+define internal void @each_slot(ptr %pool, ptr %fn) {
 start:
-  %stop.p = getelementptr i8, ptr %pool, i64 $stop
-  store atomic i64 0, ptr %stop.p seq_cst, align 8
-  %size.p = getelementptr i8, ptr %pool, i64 $size
-  store atomic i64 0, ptr %size.p seq_cst, align 8
   br label %each
 each:
   %i = phi i64 [ 0, %start ], [ %j, %each ]
-  call void @prepare(ptr %pool, i64 %i)
+  call void %fn(ptr %pool, i64 %i)
   %j = add i64 %i, 1
   %more = icmp ult i64 %j, $limit
   br i1 %more, label %each, label %end
@@ -363,20 +360,29 @@ end:
   ret void
 }
 
+define void @hb_pool_start(ptr %pool) {
+  %stop.p = getelementptr i8, ptr %pool, i64 $stop
+  store atomic i64 0, ptr %stop.p seq_cst, align 8
+  %size.p = getelementptr i8, ptr %pool, i64 $size
+  store atomic i64 0, ptr %size.p seq_cst, align 8
+  call void @each_slot(ptr %pool, ptr @prepare)
+  ret void
+}
+
 define void @hb_pool_stop(ptr %pool) {
-start:
   %size.p = getelementptr i8, ptr %pool, i64 $size
   store atomic i64 0, ptr %size.p seq_cst, align 8
   %stop.p = getelementptr i8, ptr %pool, i64 $stop
   store atomic i64 1, ptr %stop.p seq_cst, align 8
-  br label %each
-each:
-  %i = phi i64 [ 0, %start ], [ %j, %each ]
-  call void @rouse(ptr %pool, i64 %i)
-  %j = add i64 %i, 1
-  %more = icmp ult i64 %j, $limit
-  br i1 %more, label %each, label %end
-end:
+  call void @each_slot(ptr %pool, ptr @rouse)
+  ret void
+}
+"""
+
+_YIELD = """
+declare i32 @sched_yield()
+define internal void @give_way() {
+  %r = call i32 @sched_yield()
   ret void
 }
 """
@@ -384,11 +390,6 @@ end:
 # Each way of sleeping defines: prepare a slot, rest until roused (or not at all, if already awaited), rouse.
 _FUTEX = """
 declare i64 @syscall(i64, ...)
-declare i32 @sched_yield()
-define internal void @give_way() {
-  %r = call i32 @sched_yield()
-  ret void
-}
 define internal void @prepare(ptr %pool, i64 %thread) {
   ret void
 }
@@ -430,11 +431,6 @@ declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
 declare i32 @pthread_cond_signal(ptr)
-declare i32 @sched_yield()
-define internal void @give_way() {
-  %r = call i32 @sched_yield()
-  ret void
-}
 define internal void @prepare(ptr %pool, i64 %thread) {
   %slot = call ptr @slot(ptr %pool, i64 %thread)
   %mutex = getelementptr i8, ptr %slot, i64 $mutex

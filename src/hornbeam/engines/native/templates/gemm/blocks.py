@@ -1,0 +1,166 @@
+"""Phases, chunks and blocks of a product: B packed, tiles over blocks of k, the parts of k added."""
+
+from __future__ import annotations
+
+from hornbeam.engines.native.llvm import I64, Function, Value, index
+from hornbeam.engines.native.templates.gemm.arithmetic import divide, plus, plus_value, smaller, times
+from hornbeam.engines.native.templates.gemm.emitter import Emitter
+from hornbeam.engines.native.templates.gemm.packing import Packing
+from hornbeam.engines.native.templates.gemm.product import Gemm, Phase
+from hornbeam.engines.native.templates.gemm.sums import sum_phase
+from hornbeam.engines.native.templates.gemm.tiles import Tiles
+
+
+class Blocks:
+    """Writes the phases of a product with several rows and columns."""
+
+    def __init__(self, emitter: Emitter) -> None:
+        self.e, self.p, self.how, self.panel = emitter, emitter.p, emitter.how, emitter.panel
+        self.packing, self.tiles = Packing(emitter), Tiles(emitter)
+        self.panel_buffer = ""  # on the stack of a chunk
+        self.partial = 0  # bytes into the scratch where the sums of the parts of k begin
+
+    def emit(self) -> Gemm:
+        p, how, size = self.p, self.how, self.p.compute.itemsize
+        phases = []
+        if how.pack_b and not how.own_b and p.k:
+            phases.append(self.pack_phase())
+        packed = -(-self.e.shared_batches * self.e.packed_elements * size // 64) * 64
+        self.partial = packed
+        phases.append(self.multiply_phase())
+        scratch = packed
+        if how.splits > 1:
+            phases.append(sum_phase(self.e, self.partial))
+            scratch += how.splits * p.batches * p.m * p.n * size
+        return Gemm(tuple(phases), scratch)
+
+    def pack_phase(self) -> Phase:
+        """One chunk: some panels of B, all of k."""
+        p, panels = self.p, -(-self.p.n // self.panel)
+        each = max(1, min(panels, (1 << 16) // max(1, p.k * self.panel)))
+        chunks = -(-panels // each)
+        name = f"{self.e.name}.pack"
+        f = self.e.phase_function(name)
+        batch, rest = divide(f, Value("%chunk", I64), chunks)
+        source = self.e.batch_address(f, "%B", p.b, batch, p.dtype)
+        into = f.address("%scratch", times(f, batch, self.e.packed_elements), p.compute)
+        first = times(f, rest, each)
+        stop = smaller(f, plus(f, first, each), index(panels))
+
+        def panel(j: Value) -> list[Value]:
+            start = f.address(source, times(f, j, self.panel * p.b.column), p.dtype)
+            to = f.address(into, times(f, j, p.k * self.panel), p.compute)
+            self.packing.call(f, "b", start, to, times(f, j, self.panel), index(p.k))
+            return []
+
+        if p.b.column == 1 and p.n >= self.panel:
+            # Rows of B are read from end to end; panels that are whole are written side by side.
+            whole = smaller(f, stop, index(p.n // self.panel))
+
+            def row(k: Value) -> list[Value]:
+                at = f.address(source, times(f, k, p.b.row), p.dtype)
+                to = f.address(into, times(f, k, self.panel), p.compute)
+                lanes = self.how.lanes
+
+                def piece(j: Value) -> list[Value]:
+                    for start in range(0, self.panel, lanes):
+                        piece_at = f.address(at, plus(f, times(f, j, self.panel), start), p.dtype)
+                        value = f.load(piece_at, p.dtype, lanes)
+                        place = plus(f, times(f, j, p.k * self.panel), start)
+                        f.store(f.cast(value, p.compute), f.address(to, place, p.compute))
+                    return []
+
+                f.loop(first, whole, 1, piece)
+                return []
+
+            f.loop(index(0), index(p.k), 1, row)
+            if p.n % self.panel:
+                f.loop(f.intrinsic("smax", first, whole), stop, 1, panel)
+            f.finish()
+            return Phase(name, chunks * self.e.shared_batches)
+
+        f.loop(first, stop, 1, panel)
+        f.finish()
+        return Phase(name, chunks * self.e.shared_batches)
+
+    def multiply_phase(self) -> Phase:
+        p, how = self.p, self.how
+        row_chunks, column_chunks = -(-p.m // how.mb), -(-p.n // how.nb)
+        name = f"{self.e.name}.multiply"
+        f = self.e.phase_function(name)
+        rest, column = divide(f, Value("%chunk", I64), column_chunks)
+        rest, row = divide(f, rest, row_chunks)
+        group, split = divide(f, rest, how.splits)
+        buffer = f.alloca(p.compute, how.mb * how.kc + how.lanes) if how.pack_a else ""
+        self.panel_buffer = f.alloca(p.compute, how.kc * self.panel) if how.own_b else ""
+        start = times(f, group, how.group)
+        stop = smaller(f, plus(f, start, how.group), index(p.batches))
+        place = (times(f, row, how.mb), times(f, column, how.nb), times(f, split, self.e.depth))
+        f.loop(start, stop, 1, lambda b: self.block(f, b, split, *place, buffer), hint="b")
+        f.finish()
+        return Phase(name, -(-p.batches // how.group) * how.splits * row_chunks * column_chunks)
+
+    def block(
+        self, f: Function, batch: Value, split: Value, row: Value, column: Value, first_k: Value, buffer: str
+    ) -> list[Value]:
+        """Rows and columns of one chunk in one batch entry, over all blocks of k of one part."""
+        p, how = self.p, self.how
+        a = self.e.batch_address(f, "%A", p.a, batch, p.dtype)
+        if how.pack_b and not how.own_b:
+            entry = times(f, batch if self.e.shared_batches > 1 else index(0), self.e.packed_elements)
+            b, b_type = f.address("%scratch", entry, p.compute), p.compute
+        else:
+            b, b_type = self.e.batch_address(f, "%B", p.b, batch, p.dtype), p.dtype
+        if how.splits > 1:
+            entry = plus_value(f, times(f, split, p.batches), batch)
+            sums = f.address("%scratch", index(self.partial // p.compute.itemsize), p.compute)
+            c = f.address(sums, times(f, entry, p.m * p.n), p.compute)
+        else:
+            c = self.e.batch_address(f, "%C", p.c, batch, p.result)
+        row_stop = smaller(f, plus(f, row, how.mb), index(p.m))
+        column_stop = smaller(f, plus(f, column, how.nb), index(p.n))
+        k_stop = smaller(f, plus(f, first_k, self.e.depth), index(p.k))
+
+        def of_k(k0: Value) -> list[Value]:
+            count = smaller(f, f.sub(k_stop, k0), index(how.kc))
+            first = f.compare("eq", k0, first_k)
+            last = f.compare("ge", plus(f, k0, how.kc), k_stop)
+            a_k = f.address(a, times(f, k0, p.a.column), p.dtype)
+            if how.pack_a:
+
+                def pack(i: Value) -> list[Value]:
+                    to = f.address(buffer, f.mul(f.sub(i, row), count), p.compute)
+                    self.packing.call(f, "a", f.address(a_k, times(f, i, p.a.row), p.dtype), to, i, count)
+                    return []
+
+                f.loop(row, row_stop, how.mr, pack)
+
+            def panel(j: Value) -> list[Value]:
+                if how.pack_b and not how.own_b:
+                    at = plus_value(f, times(f, j, p.k), times(f, k0, self.panel))  # j is a multiple of the panel
+                else:
+                    at = plus_value(f, times(f, j, p.b.column), times(f, k0, p.b.row))
+                b_j = f.address(b, at, b_type)
+                if how.own_b:
+                    self.packing.call(f, "b", b_j, self.panel_buffer, j, count)
+                    b_j = self.panel_buffer
+
+                def tile(i: Value) -> list[Value]:
+                    if how.pack_a:
+                        a_i = f.address(buffer, f.mul(f.sub(i, row), count), p.compute)
+                    else:
+                        a_i = f.address(a_k, times(f, i, p.a.row), p.dtype)
+                    self.tiles.call(f, a_i, b_j, c, batch, i, j, count, first, last)
+                    return []
+
+                f.loop(row, row_stop, how.mr, tile, hint="i")
+                return []
+
+            f.loop(column, column_stop, self.panel, panel, hint="j")
+            return []
+
+        if self.e.blocks == 1:
+            of_k(first_k)
+        else:
+            f.loop(first_k, k_stop, how.kc, of_k, hint="k")
+        return []
