@@ -41,6 +41,10 @@ class Plan:
     own_b: bool = False  # every chunk packs what it reads of B, a panel at a time; if not, a phase of its own does
 
 
+PAGE = 4096  # bytes of memory that the processor looks up at a time
+DEEP = 512  # steps of k in a block of A that is read across its rows
+
+
 def plan(product: Product, target: Target) -> Plan:
     """The Plan with the least estimated time."""
     if min(product.m, product.n) == 1:
@@ -66,6 +70,9 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
     lines, apart = (kc, p.a.column) if p.a.row == 1 else (mr, p.a.row)
     reused = min(p.n, nb) >= 8 * panel
     pack_a = (reused and not _stays(apart * size, lines, 4096, 8)) or (p.dtype in HALF and min(p.n, nb) > panel)
+    if p.a.row == 1 and apart * size >= PAGE // 2 and kc > DEEP and p.n > panel and p.result == p.compute:
+        # Every step of k would be on another page: more pages than the processor remembers.
+        pack_a, kc = True, _even(depth, DEEP)
     straight = p.b.column == 1
     fits = p.k * p.n * size <= target.l2 // 4 and _stays(p.b.row * size, kc, target.l2 // 16, 14)
     pack_b = not straight or (p.m >= 6 * mr and not fits)
