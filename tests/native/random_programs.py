@@ -585,6 +585,6 @@ def report(program: Program, values: Arrays, lanes: int, error: BaseException) -
     except Exception as last:
         error = last
     pairs = zip(small.params, given, strict=True)
-    shown = "".join(f"\n  {p.spec}: {np.array2string(v, threshold=20)}" for p, v in pairs)
+    shown = "".join(f"\n  {p.spec}: {np.array2string(v.ravel(), threshold=20, edgeitems=4)}" for p, v in pairs)
     return f"lanes {lanes}: {type(error).__name__}: {error}\n{small}{shown}"
 

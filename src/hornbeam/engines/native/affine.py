@@ -23,6 +23,14 @@ def identity(rank: int) -> Index:
     return tuple(tuple(int(i == j) for j in range(rank)) + (0,) for i in range(rank))
 
 
+def positions(shape: Shape) -> Index:
+    """Axis i is loop variable i, of a loop over ``shape``: where there is one turn, the variable is 0.
+
+    One element then has one form, by which it is known wherever it is needed.
+    """
+    return tuple(tuple(int(i == j and d != 1) for j in range(len(shape))) + (0,) for i, d in enumerate(shape))
+
+
 def combine(forms: Sequence[Form], factors: Sequence[int], constant: int = 0, *, variables: int) -> Form:
     """The sum of ``factors[i] * forms[i]``, plus ``constant``."""
     total = [0] * variables + [constant]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hornbeam.engines.native.affine import combine, dense_strides, identity
+from hornbeam.engines.native.affine import combine, dense_strides, positions
 from hornbeam.engines.native.fuse import Cluster, Fusion, broadcast_index
 from hornbeam.engines.native.llvm import Module
 from hornbeam.engines.native.loops import ColumnEmitter, Kernel, LoopEmitter, Target, targets_of
@@ -43,10 +43,10 @@ def _assembled(module: Module, fusion: Fusion, root: Node, lanes: int) -> list[K
         rank = len(shape)
         whole = dense_strides(root.shape)
         to = combine(
-            identity(rank), [s * w for s, w in zip(strides, whole, strict=True)],
+            positions(shape), [s * w for s, w in zip(strides, whole, strict=True)],
             sum(a * w for a, w in zip(starts, whole, strict=True)), variables=rank,
         )  # fmt: skip
-        target = Target(node, broadcast_index(node.shape, identity(rank), rank), root, to)
+        target = Target(node, broadcast_index(node.shape, positions(shape), rank), root, to)
         name = module.name()
         if root.spec.size and all(shape):
             kernels.append(LoopEmitter(module, fusion, name, shape[:-1], shape[-1:], [target], (), lanes).emit())

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hornbeam.base.spec import Shape, Spec
-from hornbeam.engines.native.affine import VIEWS, Form, Index, identity, offset, splits, through
+from hornbeam.engines.native.affine import VIEWS, Form, Index, offset, positions, splits, through
 from hornbeam.engines.native.llvm import SUPPORTED
 from hornbeam.engines.native.mathlib import supports
 from hornbeam.ir.node import PARAM, Node
@@ -175,7 +175,7 @@ class Fusion:
         if len(axes) < 2:
             return True
         rank = len(row.space)
-        stack: list[tuple[Node, Index]] = [(node, identity(rank))]
+        stack: list[tuple[Node, Index]] = [(node, positions(row.space))]
         seen: set[Any] = set()
         while stack:
             n, at = stack.pop()
@@ -369,7 +369,7 @@ def root_index(shape: Shape, outer: Shape, inner: Shape) -> Index | None:
     """The index at which a loop over (outer, inner) computes a node of ``shape``; None if it has no place there."""
     rank = len(outer) + len(inner)
     if shape == outer + inner:
-        return identity(rank)
+        return positions(shape)
     if squeezed(shape) != squeezed(outer):
         return None
     variables = iter(i for i, d in enumerate(outer) if d != 1)
@@ -393,7 +393,7 @@ class Reads:
         seen: set[Any] = set()
         stack: list[tuple[Node, Index]] = []
         if root.primitive in REDUCTIONS:
-            stack.append((root.args[0], identity(self.rank)))
+            stack.append((root.args[0], positions(self.outer + self.inner)))
         else:
             index = root_index(root.shape, self.outer, self.inner)
             assert index is not None

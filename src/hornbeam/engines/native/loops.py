@@ -17,7 +17,7 @@ import numpy as np
 from hornbeam.base import dtypes
 from hornbeam.base.dtypes import DType
 from hornbeam.base.spec import Shape
-from hornbeam.engines.native.affine import Form, Index, identity, offset
+from hornbeam.engines.native.affine import Form, Index, offset, positions
 from hornbeam.engines.native.fuse import REDUCTIONS, Fusion, root_index
 from hornbeam.engines.native.llvm import HALF, I64, Function, Module, Value, index
 from hornbeam.engines.native.mathlib import VectorScalars
@@ -123,6 +123,7 @@ class LoopEmitter:
         self.targets, self.reductions = list(targets), list(reductions)
         self.reduced = set(reductions)
         self.full_shape = outer + inner
+        self.here = positions(self.full_shape)
         self.forms: dict[tuple[Node, Form], None] = {}
         self.counters: dict[Form, None] = {}
         self.operations = 0
@@ -131,7 +132,7 @@ class LoopEmitter:
             self._collect(t.node, t.at)
             self.forms[(t.buffer, t.to)] = None
         for r in self.reductions:
-            self._collect(r.args[0], identity(self.rank))
+            self._collect(r.args[0], self.here)
         every = [form for _, form in self.forms] + list(self.counters)
         self.space = self._make_space(outer, inner, every)
         self.flat = not self.reductions and not self.space.outer
@@ -162,33 +163,39 @@ class LoopEmitter:
 
     def _look_below(self, node: Node, at: Index) -> int:
         if node in self.reduced:
-            return 1 + self._collect(node.args[0], identity(self.rank))
+            return 1 + self._collect(node.args[0], self.here)
         if node.primitive is CONSTANT and node.spec.size == 1:
-            return 0
-        if node.primitive is IOTA:
-            self.counters[at[dict(node.attrs)["axis"]]] = None
             return 0
         read = self._read_of(node, at)
         if read is not None:
             self.forms[read] = None
             return 0
+        if node.primitive is IOTA:
+            self.counters[at[dict(node.attrs)["axis"]]] = None
+            return 0
         if node.primitive.kind == "map":
             self.operations += 1 if node.primitive in CHEAP else 8
         return max((self._collect(a, i) for a, i in self._below(node, at)), default=0)
 
+    def _source(self, node: Node) -> Node:
+        """Where the values of ``node`` are taken from: a reshape that this kernel stores copies its argument."""
+        return node.args[0] if node in self.inside and node.primitive is RESHAPE else node
+
     def _is_read(self, node: Node) -> bool:
         """Whether a value comes from memory: it has a buffer, and is not computed by this very kernel."""
-        return self.fusion.in_memory(node) and self.fusion.base(node) not in self.inside
+        source = self._source(node)
+        return self.fusion.in_memory(source) and self.fusion.base(source) not in self.inside
 
     def _read_of(self, node: Node, at: Index) -> tuple[Node, Form] | None:
         """The buffer and element that hold ``node`` at ``at``; None if it is computed."""
-        held = node.args[0] if node in self.inside and node.primitive is RESHAPE else node
-        return (self.fusion.base(held), offset(at, node.shape, self.rank)) if self._is_read(held) else None
+        if not self._is_read(node):
+            return None
+        return self.fusion.base(self._source(node)), offset(at, node.shape, self.rank)
 
     def _below(self, node: Node, at: Index) -> list[tuple[Node, Index]]:
         """The arguments of ``node`` and where. A reshape of a value of this kernel is that value, element by element."""
-        held = node.args[0] if node in self.inside and node.primitive is RESHAPE else node
-        if self.fusion.in_memory(held) and (base := self.fusion.base(held)) is not node:
+        source = self._source(node)
+        if self.fusion.in_memory(source) and (base := self.fusion.base(source)) is not node:
             place = root_index(base.shape, *self.outer_inner)
             assert place is not None
             return [(base, place)]
@@ -278,7 +285,7 @@ class LoopEmitter:
 
     def _stage(self, stage: int) -> None:
         f, n, lanes = self.f, self.space.length, self.lanes
-        sums = [r for r in self.reductions if self._level(r.args[0], identity(self.rank)) == stage]
+        sums = [r for r in self.reductions if self._level(r.args[0], self.here) == stage]
         full = [t for t in self.targets if self._level(t.node, t.at) == stage and self._is_full(t)]
         keep = self._to_keep(stage)
         if sums or full or keep:
@@ -296,7 +303,7 @@ class LoopEmitter:
                 for t in full:
                     self._store(t, self._value(t.node, t.at, j, mask, memo), j, mask)
                 return [
-                    self._accumulate(r, acc, self._value(r.args[0], identity(self.rank), j, mask, memo), mask)
+                    self._accumulate(r, acc, self._value(r.args[0], self.here, j, mask, memo), mask)
                     for r, acc in zip(sums, accumulators, strict=True)
                 ]
 
@@ -358,7 +365,7 @@ class LoopEmitter:
             for a, i in self._below(node, at):
                 visit(a, i)
 
-        roots = [(t.node, t.at) for t in self.targets] + [(r.args[0], identity(self.rank)) for r in self.reductions]
+        roots = [(t.node, t.at) for t in self.targets] + [(r.args[0], self.here) for r in self.reductions]
         for node, at in roots:
             if self._level(node, at) > stage:
                 visit(node, at)
@@ -398,11 +405,11 @@ class LoopEmitter:
             return f.load(f.address(pointer, j, dtype), dtype, self.lanes, mask)
         if node.primitive is CONSTANT and node.spec.size == 1:
             return f.constant(dict(node.attrs)["value"].array.reshape(())[()], node.spec.dtype)
-        if node.primitive is IOTA:
-            return self._count(at[dict(node.attrs)["axis"]], node.spec.dtype, j)
         read = self._read_of(node, at)
         if read is not None:
             return self._load(*read, j, mask)
+        if node.primitive is IOTA:
+            return self._count(at[dict(node.attrs)["axis"]], node.spec.dtype, j)
         args = [self._value(a, i, j, mask, memo) for a, i in self._below(node, at)]
         if node.primitive.kind != "map":
             return args[0]
@@ -491,7 +498,7 @@ class ColumnEmitter(LoopEmitter):
     def __init__(self, module: Module, fusion: Fusion, name: str, root: Node, lanes: int) -> None:
         shape = root.args[0].shape
         self.root, self.axes = root, len(shape) - len(root.shape)
-        at = identity(len(shape))
+        at = positions(shape)
         kept = offset(at[self.axes :], root.shape, len(shape))
         super().__init__(
             module, fusion, name, shape[: self.axes], shape[self.axes :], [Target(root, at[self.axes :], root, kept)], [root], lanes
@@ -541,7 +548,7 @@ class ColumnEmitter(LoopEmitter):
                 memos: list[dict[Any, Value]] = [{} for _ in columns]
                 return [
                     self._combine(
-                        self.root, acc, f.splat(f.cast(self._value(operand, identity(self.rank), j, mask, memo), acc.dtype), lanes)
+                        self.root, acc, f.splat(f.cast(self._value(operand, self.here, j, mask, memo), acc.dtype), lanes)
                     )
                     for acc, j, memo in zip(accumulators, columns, memos, strict=True)
                 ]  # fmt: skip
