@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+import hornbeam as hb
+
 from hornbeam.base import dtypes
 from hornbeam.base.spec import spec
 from hornbeam.ir.bind import constant, interpreting
@@ -123,3 +125,22 @@ def test_outputs_updates_and_names_stay():
         program = Program([x], [x * 1.0, s / 1.0], {"slot": s}, {"slot": x - 0.0}, name="step")
     simpler = simplify(program)
     assert (simpler.name, simpler.outputs, simpler.updates, simpler.reads) == ("step", (x, s), {"slot": x}, {"slot": s})
+
+
+def test_a_scan_and_its_rerun_for_the_gradient_are_one():
+    """Losses and gradients of a recurrence: forward once, backward once; and the same bits as without."""
+    w = hb.tensor([[0.5, -0.25], [0.125, 0.75]])
+    xs = hb.tensor(np.linspace(-1, 1, 10, dtype=np.float32).reshape(5, 2))
+
+    def loss(w):
+        carry, ys = hb.scan(lambda c, x: (hb.tanh(c @ w + x), c), hb.zeros((1, 2)), xs)
+        return hb.sum(carry) + hb.sum(ys)
+
+    program = hb.function(hb.value_and_grad(loss)).program(w)
+
+    def scans(p):
+        return [n for n in p.nodes if n.primitive.name == "scan"]
+
+    assert len(scans(program)) == 3 and len(scans(simplify(program))) == 2
+    for plain, simple in zip(evaluate(program, [w.array]), evaluate(simplify(program), [w.array]), strict=True):
+        np.testing.assert_array_equal(plain, simple)

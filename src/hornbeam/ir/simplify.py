@@ -9,10 +9,11 @@ from typing import Any
 
 from hornbeam.base.dtypes import is_complex
 from hornbeam.ir.bind import interpreting
+from hornbeam.ir.node import Node, results
 from hornbeam.ir.primitives.arith import CAST, NEG, NOT
-from hornbeam.ir.primitives.control import CUSTOM_GRADIENT
+from hornbeam.ir.primitives.control import CUSTOM_GRADIENT, SCAN
 from hornbeam.ir.primitives.movement import BROADCAST, PICK, RESHAPE, REVERSE, STOP_GRADIENT, TRANSPOSE
-from hornbeam.ir.program import Program
+from hornbeam.ir.program import Program, substitute
 from hornbeam.ir.rewrite import PATTERNS, Rules, any_, rewrite
 
 
@@ -49,4 +50,39 @@ with interpreting(PATTERNS):
 
 
 def simplify(program: Program) -> Program:
-    return rewrite(program, SIMPLIFY)
+    return absorb_scans(rewrite(program, SIMPLIFY))
+
+
+def absorb_scans(program: Program) -> Program:
+    """Of two scans that take the same steps, keep the one that returns more.
+
+    A scan's gradient runs it again with the carries among its results (``_scan_grad``); what the first run returned is
+    then among them too.
+    """
+    while (pair := _same_steps(program)) is not None:
+        less, more = map(results, pair)
+        roots = [*program.outputs, *program.updates.values(), *program.effects]
+        found = substitute(roots, dict(zip(less, more[: len(less)], strict=True)))
+        outputs, rest = found[: len(program.outputs)], found[len(program.outputs) :]
+        updates = dict(zip(program.updates, rest, strict=False))
+        program = Program(program.inputs, outputs, program.reads, updates, program.name, rest[len(updates) :])
+    return program
+
+
+def _same_steps(program: Program) -> tuple[Node, Node] | None:
+    """Two scans over the same operands, the second of which returns what the first does and more."""
+    seen: dict[Any, Node] = {}
+    for node in program.nodes:
+        if node.primitive is not SCAN:
+            continue
+        attrs = dict(node.attrs)
+        body = attrs.pop("body")
+        key = (tuple(map(id, node.args)), tuple(attrs.items()), tuple(map(id, body.inputs)))
+        other = seen.setdefault(key, node)
+        if other is node or body.effects:
+            continue
+        less, more = sorted((other, node), key=lambda n: len(n.spec))
+        ours, theirs = (dict(n.attrs)["body"].outputs for n in (less, more))
+        if len(ours) < len(theirs) and all(a is b for a, b in zip(ours, theirs, strict=False)):
+            return less, more
+    return None
