@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import hornbeam as hb
-
 from hornbeam.base import dtypes
 from hornbeam.base.spec import spec
 from hornbeam.ir.bind import constant, interpreting

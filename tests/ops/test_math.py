@@ -43,7 +43,7 @@ def test_of_one(name):
     np.testing.assert_allclose(got, want, 2e-6, 1e-6)
 
 
-NUMBERS = (  # noqa: SIM905
+NUMBERS = (
     "add subtract multiply divide floor_divide mod fmod maximum minimum fmax fmin arctan2 hypot logaddexp logaddexp2 "
     "heaviside copysign nextafter equal not_equal less less_equal greater greater_equal isclose logical_and logical_or "
     "logical_xor"

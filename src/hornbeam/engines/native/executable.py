@@ -45,7 +45,12 @@ class NativeExecutable:
     """One table of addresses goes into compiled code; host steps see the same buffers as arrays."""
 
     def __init__(
-        self, code: Code | None, segments: Sequence[str | HostStep], layout: Layout, roots: Sequence[int], threads: int | None
+        self,
+        code: Code | None,
+        segments: Sequence[str | HostStep],
+        layout: Layout,
+        roots: Sequence[int],
+        threads: int | None,
     ) -> None:
         self._code = code  # keeps the addresses below alive
         self.layout, self.roots = layout, tuple(roots)

@@ -116,7 +116,12 @@ class Function:
     """
 
     def __init__(
-        self, module: Module, name: str, parameters: Sequence[tuple[str, str]], attributes: str = "", aliased: bool = False
+        self,
+        module: Module,
+        name: str,
+        parameters: Sequence[tuple[str, str]],
+        attributes: str = "",
+        aliased: bool = False,
     ) -> None:
         self.module, self.name = module, name
         self.lines: list[str] = []
@@ -146,7 +151,7 @@ class Function:
         self.block = name
 
     def finish(self, share: bool = False) -> str:
-        """Close it; returns the name of the function to call: an earlier one if it may ``share`` and that is the same."""
+        """Close it; returns the name of the function to call: an earlier, equal one if it may ``share``."""
         self.emit("ret void")
         body = "\n".join([self.header.partition("(")[2], "start:", *self.entry, *self.lines, "}"])
         name = self.module.bodies.setdefault(body, self.name) if share else self.name
@@ -199,9 +204,7 @@ class Function:
         self.module.declare(name, "i1", mask.type)
         return self.define(mask.dtype, 1, f"call i1 @{name}({mask.typed})")
 
-    def when(
-        self, condition: Value, compute: Callable[[], Sequence[Value]], otherwise: Sequence[Value]
-    ) -> list[Value]:
+    def when(self, condition: Value, compute: Callable[[], Sequence[Value]], otherwise: Sequence[Value]) -> list[Value]:
         """A branch: the values of ``compute()`` where the scalar ``condition`` holds, else ``otherwise``."""
         n = next(self.counter)
         before = self.block
@@ -398,7 +401,9 @@ class Function:
         parts = []
         for start in (0, half):
             picks = ", ".join(f"i32 {start + i}" for i in range(half))
-            parts.append(self.define(x.dtype, half, f"shufflevector {x.typed}, {x.type} poison, <{half} x i32> <{picks}>"))
+            parts.append(
+                self.define(x.dtype, half, f"shufflevector {x.typed}, {x.type} poison, <{half} x i32> <{picks}>")
+            )
         return parts[0], parts[1]
 
     # -- arithmetic -------------------------------------------------------------------
@@ -480,7 +485,7 @@ class Function:
         return self.define(dtype, x.width, f"bitcast {x.typed} to {out.type}")
 
     def cast(self, x: Value, dtype: DType) -> Value:
-        """As the reference casts: floating to integer saturates and takes NaN to 0; anything to bool asks "not zero"."""
+        """As the reference casts: floating to integer saturates, NaN becomes 0; to bool asks whether it is 0."""
         source = x.dtype
         if source == dtype:
             return x

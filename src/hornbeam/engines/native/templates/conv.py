@@ -116,7 +116,9 @@ class Emitter:
         return at
 
     def phase(self, label: str, units: int, body: Callable[[Function, Value], None]) -> None:
-        f = Function(self.module, f"{self.name}.{label}", [("ptr", p) for p in ("x", "y", "out", "scratch")] + [("i64", "u")])
+        f = Function(
+            self.module, f"{self.name}.{label}", [("ptr", p) for p in ("x", "y", "out", "scratch")] + [("i64", "u")]
+        )
         body(f, Value("%u", I64))
         f.finish()
         self.kernels.append((f"{self.name}.{label}", units))
@@ -124,7 +126,13 @@ class Emitter:
     def done(self, flops: int) -> list[Kernel]:
         return [
             Kernel(
-                name, self.buffers, units, (self.node,), flops if i == 0 else 0, self.scratch, chunked=True,
+                name,
+                self.buffers,
+                units,
+                (self.node,),
+                flops if i == 0 else 0,
+                self.scratch,
+                chunked=True,
                 nanoseconds=flops / 100,
             )
             for i, (name, units) in enumerate(self.kernels)
@@ -134,7 +142,11 @@ class Emitter:
         """Emits the product ``p`` once; the result calls it with addresses."""
         how = gemm.plan(p, self.machine)
         if min(p.m, p.n) > 1:
-            how = replace(how, pack_b=how.pack_b and not how.swap and p.b.column != 1, pack_a=how.pack_a and how.swap and p.a.row != 1)
+            how = replace(
+                how,
+                pack_b=how.pack_b and not how.swap and p.b.column != 1,
+                pack_a=how.pack_a and how.swap and p.a.row != 1,
+            )
         code = gemm.emit(self.module, f"{self.name}.{label}", p, self.machine, how=how)
 
         def call(f: Function, a: str, b: str, c: str) -> None:
@@ -148,7 +160,7 @@ class Emitter:
 
         return call
 
-    # -- small loops ---------------------------------------------------------------------------------------------------------
+    # -- small loops -------------------------------------------------------------------------------
 
     def zero(self, f: Function, at: str, length: int, dtype: DType) -> None:
         f.emit(f"call void @llvm.memset.p0.i64(ptr {at}, i8 0, i64 {length * dtype.itemsize}, i1 false)")
@@ -170,7 +182,7 @@ class Emitter:
         nest(0, [])
 
     def padded(self, source: str, spatial: Shape, before: Shape, g: Geometry) -> str:
-        """A phase that copies (n, *spatial, c) into zeros of (n, *padded, c); where it is. The source itself if equal."""
+        """A phase that copies (n, *spatial, c) into zeros of (n, *padded, c); returns where, the source if equal."""
         if spatial == g.padded:
             return source
         at = self.reserve(g.n * g.image, g.dtype)
@@ -186,7 +198,13 @@ class Emitter:
             def row(at: list[Value]) -> None:
                 source_at = plus(f, [(i, s) for i, s in zip(at, from_, strict=False)])
                 target_at = plus(f, [(i, s) for i, s in zip(at, to, strict=False)], first)
-                self.copy(f, f.address(inside, source_at, g.dtype), f.address(image, target_at, g.dtype), spatial[-1] * g.c, g.dtype)
+                self.copy(
+                    f,
+                    f.address(inside, source_at, g.dtype),
+                    f.address(image, target_at, g.dtype),
+                    spatial[-1] * g.c,
+                    g.dtype,
+                )
 
             self.rows(f, spatial[:-1], row)
 
@@ -199,7 +217,7 @@ class Emitter:
             return f.address("%scratch", index(int(where.removeprefix("scratch+"))), dtypes.uint8)
         return where
 
-    # -- the three directions ---------------------------------------------------------------------------------------------------
+    # -- the three directions ----------------------------------------------------------------------
 
     def convolve(self, g: Geometry, x: str, kernel: str, result: str) -> None:
         """The phase that computes ``result`` from the padded ``x``; a unit is a block of rows of one image."""
@@ -294,7 +312,9 @@ class Emitter:
                 mask = f.tail_mask(f.sub(last, j), lanes) if size % lanes and lanes > 1 else None
                 total = f.load(f.address(base, j, dtype), dtype, lanes, mask)
                 for s in range(1, splits):
-                    total = f.add(total, f.load(f.address(base, plus(f, [(j, 1)], s * size), dtype), dtype, lanes, mask))
+                    total = f.add(
+                        total, f.load(f.address(base, plus(f, [(j, 1)], s * size), dtype), dtype, lanes, mask)
+                    )
                 f.store(total, f.address("%out", j, dtype), mask)
                 return []
 
@@ -303,7 +323,7 @@ class Emitter:
         self.phase("add", -(-size // per_unit), body)
 
     def convolve_back(self, g: Geometry, y: str, kernel: str, spatial: Shape, before: Shape) -> None:
-        """The gradient of the input: each tap's product added into an image that may be padded, then the inside of it."""
+        """The gradient of the input: each tap's product added into an image, padded if need be; then its inside."""
         moves, out, w = g.windows(), dense_strides((*g.count, g.o)), len(g.count) - 1
         p = Product(
             g.count[-1], g.depth, g.wide, Strides((*out[:w], *g.grouped(g.wide)), g.o, 1),
@@ -322,7 +342,9 @@ class Emitter:
 
         self.unpadded(g, spatial, before, image)
 
-    def unpadded(self, g: Geometry, spatial: Shape, before: Shape, image: Callable[[Function, Value, str], None]) -> None:
+    def unpadded(
+        self, g: Geometry, spatial: Shape, before: Shape, image: Callable[[Function, Value, str], None]
+    ) -> None:
         """A phase in which ``image(f, unit, address)`` computes a padded image, of which the inside is the result."""
         same = spatial == g.padded
         at = 0 if same else self.reserve(g.n * g.image, g.dtype)

@@ -17,7 +17,7 @@ from hornbeam.ir.node import Node
 
 
 def product_of(node: Node, strides: Sequence[Shape]) -> Product | None:
-    """The Product that ``node`` is for operands with these element strides; None if a group of axes has no one stride."""
+    """The Product that ``node`` is for operands with these strides; None if a group of axes has no one stride."""
     x, y = node.args
     attrs = dict(node.attrs)
     (xb, yb), (xc, yc) = attrs["batch"], attrs["contract"]
@@ -86,10 +86,14 @@ def emit(module: Module, fusion: Fusion, name: str, node: Node, machine: Target)
     buffers = (x, y, node)
     return [
         Kernel(
-            phase.name, buffers, phase.chunks, (node,), product.flops if i == 0 else 0, code.scratch, chunked=True,
+            phase.name,
+            buffers,
+            phase.chunks,
+            (node,),
+            product.flops if i == 0 else 0,
+            code.scratch,
+            chunked=True,
             nanoseconds=product.flops / 100,
         )
         for i, phase in enumerate(code.phases)
     ]
-
-

@@ -57,7 +57,13 @@ def scatter(module: Module, fusion: Fusion, name: str, node: Node, machine: Targ
     def combine(old: Value, new: Value) -> Value:
         if mode == "set":
             return new
-        return f.extremum(mode, old, new) if mode in ("max", "min") else f.add(old, new) if mode == "add" else f.mul(old, new)
+        return (
+            f.extremum(mode, old, new)
+            if mode in ("max", "min")
+            else f.add(old, new)
+            if mode == "add"
+            else f.mul(old, new)
+        )
 
     def unit(u: Value) -> None:
         rows = f.address(b.out, f.mul(u, index(block)), dtype)
