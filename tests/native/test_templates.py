@@ -109,3 +109,34 @@ def test_convolution(case: Any, channels: int, groups: int, features: int, lanes
     check(contract.CONV, [x, k], lanes, **attrs)
     check(contract.CONV_INPUT_GRAD, [y, k], lanes, shape=spatial, **attrs)
     check(contract.CONV_KERNEL_GRAD, [x, y], lanes, shape=window, **attrs)
+
+
+LARGE = [  # shape, axes: split into parts, or with axes before, between and behind those that are kept
+    ((70001, 3), (0,)), ((2, 70001), (1,)), ((3, 300, 400, 5), (1, 2)), ((65536,), (0,)), ((7, 40000, 2), (0, 1)),
+    ((40, 1, 3000, 1, 2), (0, 2)), ((5, 6, 7, 8), (1,)), ((5, 6, 7, 8), (0, 2)), ((5, 6, 7, 8), (1, 3)),
+    ((5, 6, 7, 8), (0, 1, 3)), ((9, 1, 1, 70), (1, 2)), ((9, 70, 1), (0,)), ((300, 300), (0, 1)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize(("shape", "axes"), LARGE)
+def test_reduction(shape: tuple[int, ...], axes: tuple[int, ...], lanes: int) -> None:
+    for dtype in (np.float32, np.float16, np.int32):
+        x = numbers(8, shape, dtype)
+        for row in (reduce.SUM, reduce.REDUCE_MAX):
+            check(row, [x], lanes, axes=axes)
+    check(reduce.REDUCE_AND, [x > -4], lanes, axes=axes)
+
+
+def test_parts_are_fused_with_what_they_read() -> None:
+    """A long row is read once, for its sum and for what is stored beside it."""
+    x, y = param(Spec((300, 300), dtypes.float32)), param(Spec((300, 300), dtypes.float32))
+    values = [numbers(seed, (300, 300)) for seed in (9, 10)]
+    with interpreting(NODES):
+        product = x * y
+        mean = reduce.SUM(product, axes=(0, 1)) / 90000
+        program = Program([x, y], [product, mean, mean * 2])
+    for lanes in LANES:
+        results = build(program, host().with_lanes(lanes)).run(values)
+        for got, want in zip(results, evaluate(program, values), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-6)

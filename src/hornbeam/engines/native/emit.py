@@ -25,9 +25,10 @@ def emit(module: Module, fusion: Fusion, cluster: Cluster, machine: Machine) -> 
         targets = targets_of(fusion, stored, cluster.outer, cluster.inner)
         if not targets:
             return []
-        return [LoopEmitter(module, fusion, name, cluster.outer, cluster.inner, targets, cluster.roots, lanes).emit()]
+        emitter = LoopEmitter(module, fusion, name, cluster.outer, cluster.inner, targets, cluster.roots, lanes)
+        return list(emitter.emit())
     if cluster.kind == "column":
-        return [ColumnEmitter(module, fusion, name, root, lanes).emit()] if root.spec.size else []
+        return list(ColumnEmitter(module, fusion, name, root, lanes).emit())
     if cluster.kind == "assemble":
         return _assembled(module, fusion, root, lanes)
     if cluster.kind == "block":
@@ -49,7 +50,7 @@ def _assembled(module: Module, fusion: Fusion, root: Node, lanes: int) -> list[K
         target = Target(node, broadcast_index(node.shape, positions(shape), rank), root, to)
         name = module.name()
         if root.spec.size and all(shape):
-            kernels.append(LoopEmitter(module, fusion, name, shape[:-1], shape[-1:], [target], (), lanes).emit())
+            kernels.extend(LoopEmitter(module, fusion, name, shape[:-1], shape[-1:], [target], (), lanes).emit())
 
     attrs = dict(root.attrs)
     rank = len(root.shape)

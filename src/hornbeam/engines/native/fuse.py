@@ -3,8 +3,8 @@
 A *cluster* becomes one kernel over one iteration space. ``loop`` clusters compute maps and views over
 ``outer + inner``, with reductions over ``inner`` along the way: a softmax is one cluster that passes once over memory.
 ``column`` clusters reduce leading axes. ``block`` clusters are one node with a template of its own (a product, a
-gather), ``assemble`` ones write their parts side by side (pad, concat), a ``host`` cluster is a row without native code,
-run by its reference, and there is nothing to do for an ``empty`` one.
+gather), ``assemble`` ones write their parts side by side (pad, concat), a ``host`` cluster is a row without native
+code, run by its reference, and there is nothing to do for an ``empty`` one.
 
 Maps and views melt into the one cluster that uses them. A value goes to memory if a block reads it, if several clusters
 do, or if it is a result. Clusters over one space then join if one reads the other element by element, or if both read
@@ -21,13 +21,11 @@ from hornbeam.base.spec import Shape, Spec
 from hornbeam.engines.native.affine import VIEWS, Form, Index, offset, positions, splits, through
 from hornbeam.engines.native.llvm import SUPPORTED
 from hornbeam.engines.native.mathlib import supports
+from hornbeam.engines.native.prepare import REDUCTIONS, prepared
 from hornbeam.ir.node import PARAM, Node
 from hornbeam.ir.primitives.movement import CONCAT, CONSTANT, IOTA, PAD, PICK, RESHAPE
-from hornbeam.ir.primitives.reduce import PROD, REDUCE_AND, REDUCE_MAX, REDUCE_MIN, REDUCE_OR, SUM
 from hornbeam.ir.program import Program
-from hornbeam.ir.simplify import simplify
 
-REDUCTIONS = frozenset((SUM, PROD, REDUCE_MAX, REDUCE_MIN, REDUCE_AND, REDUCE_OR))
 MAX_ROOTS = 24  # nodes computed by one kernel: beyond that registers and pointers spill
 MAX_OPERATIONS = 100  # maps in one kernel: code grows no faster than the program
 MAX_SCRATCH = 64 * 1024  # bytes of row values that a cluster may keep between its passes over a row
@@ -105,7 +103,7 @@ class Fusion:
         for _, value in node.attrs:
             for body in value if isinstance(value, tuple) else (value,):
                 if isinstance(body, Program):
-                    kinds = Fusion(simplify(body), self.templates).kinds.values()
+                    kinds = Fusion(prepared(body), self.templates).kinds.values()
                     if "host" in kinds:
                         return False
         return True
@@ -114,7 +112,7 @@ class Fusion:
         axes, rank = dict(node.attrs)["axes"], len(node.args[0].shape)
         if axes == tuple(range(rank - len(axes), rank)):
             return "row"
-        return "column" if axes == tuple(range(len(axes))) else "host"
+        return "host" if rank - 1 in axes else "column"  # ``prepared`` leaves none for the host
 
     def _readers(self, node: Node) -> list[Node]:
         """The nodes that read ``node``, seen through views that have no memory of their own."""
@@ -220,9 +218,8 @@ class Fusion:
             k = len(source) - len(dict(node.attrs)["axes"])
             cluster = Cluster("loop", node, source[:k], source[k:])
         elif kind == "column":
-            source = node.args[0].shape
-            k = len(dict(node.attrs)["axes"])
-            cluster = Cluster("column", node, source[k:], source[:k])
+            source, axes = node.args[0].shape, dict(node.attrs)["axes"]
+            cluster = Cluster("column", node, tuple(source[a] for a in axes), node.shape)
         else:
             cluster = Cluster(kind, node, shape)
         self.cluster_of[node] = cluster
@@ -231,10 +228,8 @@ class Fusion:
 
     def in_memory(self, node: Node) -> bool:
         """Whether ``node`` can be read from a buffer: it has one, or it is a reshape of one that does."""
-        if node in self.memory or node.primitive is PARAM or node.primitive is PICK:
+        if node in self.memory or node.primitive in (PARAM, PICK, CONSTANT):
             return True
-        if node.primitive is CONSTANT:
-            return node.spec.size != 1
         return node.primitive is RESHAPE and self.in_memory(node.args[0])
 
     def base(self, node: Node) -> Node:
@@ -257,9 +252,9 @@ class Fusion:
             return [(node.args[0], inner)]
         return [(a, broadcast_index(a.shape, index, rank)) for a in node.args]
 
-    def sources(self, root: Node) -> set[Node]:
+    def sources(self, root: Node) -> dict[Node, None]:
         """The nodes whose buffers computing ``root`` reads."""
-        found: set[Node] = set()
+        found: dict[Node, None] = {}
         seen: set[Node] = set()
         stack = list(root.args)
         while stack:
@@ -267,9 +262,11 @@ class Fusion:
             if node in seen:
                 continue
             seen.add(node)
+            if node.primitive is CONSTANT and node.spec.size == 1:
+                continue  # part of the code, wherever it is needed
             if self.in_memory(node):
                 base = self.base(node)
-                found.add(base.args[0] if base.primitive is PICK else base)
+                found.setdefault(base.args[0] if base.primitive is PICK else base)
             else:
                 stack.extend(node.args)
         return found
@@ -308,7 +305,8 @@ class Fusion:
         every = [read for root in (*first.roots, *second.roots) for read in reads.of(root)]
         if not all(together(form, outer + inner, axes) for _, form in every):
             return False
-        return all(reads.elementwise(node, form) for node, form in every if node in inside and node.primitive is not IOTA)
+        own = [(node, form) for node, form in every if node in inside and node.primitive is not IOTA]
+        return all(reads.elementwise(node, form) for node, form in own)
 
     def _join(self, first: Cluster, second: Cluster) -> None:
         space = common_space(first, second)
@@ -382,7 +380,7 @@ def root_index(shape: Shape, outer: Shape, inner: Shape) -> Index | None:
 
 
 class Reads:
-    """What computing a root reads from memory or counts, and at which elements, over the variables of (outer, inner)."""
+    """What computing a root reads from memory or counts, and at which elements, over the loops (outer, inner)."""
 
     def __init__(self, fusion: Fusion, outer: Shape, inner: Shape) -> None:
         self.fusion, self.outer, self.inner = fusion, outer, inner
@@ -431,8 +429,8 @@ class Dependencies:
         self.inputs: dict[Cluster, dict[Cluster, None]] = {}
         self.reads: dict[Cluster, set[Node]] = {}
         for c in clusters:
-            sources = {s for r in c.roots for s in fusion.sources(r)}
-            self.reads[c] = sources
+            sources = {s: None for r in c.roots for s in fusion.sources(r)}
+            self.reads[c] = set(sources)
             self.inputs[c] = dict.fromkeys(fusion.cluster_of[s] for s in sources if s in fusion.memory)
         self.order = {c: i for i, c in enumerate(clusters)}
 

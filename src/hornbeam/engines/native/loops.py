@@ -4,12 +4,13 @@ The space is ``outer`` (rows, dealt out to threads) times ``inner``. Without red
 its reads allow. With reductions a row is passed over in *stages*: a stage computes what depends on the reductions of
 earlier stages; values that a later stage needs again stay in a scratch row, in cache.
 
-The order in which a row is summed depends on its length alone: lanes, then four accumulators if it is long, then a tree.
+The order in which a row is summed depends on its length alone: lanes, then four accumulators if it is long, then a
+tree. A very long row is summed in parts of fixed length, which threads share, and then the parts are added in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,10 @@ from hornbeam.ir.node import Node
 from hornbeam.ir.primitives.arith import ADD, CAST, MUL, NEG, SUB
 from hornbeam.ir.primitives.movement import CONSTANT, IOTA, RESHAPE
 
+FEW_COLUMNS = 1024  # columns that make units enough for threads
+PARTS = 32  # at most, of the rows of few columns
+LONG = 65536  # elements of a row that is reduced in parts; too long to have later stages
+PART = 32768  # elements that make one part of a long row, or of few columns
 CHUNK = 8192  # elements of a flat loop that make one unit of work for a thread
 CHEAP = frozenset((ADD, SUB, MUL, NEG, CAST))
 
@@ -72,15 +77,17 @@ class Space:
     """Loop variables after flattening: original axes that always move together become one."""
 
     def __init__(
-        self, outer: Shape, inner: Shape, forms: Sequence[Form], flatten: bool, columns: bool = False
-    ) -> None:
+        self, outer: Shape, inner: Shape, forms: Sequence[Form], flatten: bool, columns: bool = False,
+        first: int | None = None,
+    ) -> None:  # fmt: skip
+        """``columns``: only the last of ``inner`` is a vector. ``first``: an axis that begins a group."""
         self.shape = shape = outer + inner
         border = None if flatten else len(outer)
         self.groups: list[list[int]] = []
         for i in (i for i, d in enumerate(shape) if d != 1):
             last = self.groups[-1] if self.groups else None
             crosses = last is not None and border is not None and last[-1] < border <= i
-            if last is not None and not crosses and all(f[last[-1]] == f[i] * shape[i] for f in forms):
+            if last is not None and not crosses and i != first and all(f[last[-1]] == f[i] * shape[i] for f in forms):
                 last.append(i)
             else:
                 self.groups.append([i])
@@ -114,7 +121,7 @@ class LoopEmitter:
 
     def __init__(
         self, module: Module, fusion: Fusion, name: str, outer: Shape, inner: Shape, targets: Sequence[Target],
-        inside: Sequence[Node], lanes: int,
+        inside: Sequence[Node], lanes: int, here: Index | None = None,
     ) -> None:  # fmt: skip
         reductions = [n for n in inside if n.primitive in REDUCTIONS]
         self.inside = set(inside)
@@ -123,7 +130,7 @@ class LoopEmitter:
         self.targets, self.reductions = list(targets), list(reductions)
         self.reduced = set(reductions)
         self.full_shape = outer + inner
-        self.here = positions(self.full_shape)
+        self.here = positions(self.full_shape) if here is None else here  # where a reduction's operand is
         self.forms: dict[tuple[Node, Form], None] = {}
         self.counters: dict[Form, None] = {}
         self.operations = 0
@@ -140,7 +147,7 @@ class LoopEmitter:
         self.kept: dict[tuple[int, Form], tuple[str, DType, int]] = {}  # scratch rows, and the stage that fills them
         self.scalars: dict[Node, Value] = {}
         self.buffers = tuple(dict.fromkeys(b for b, _ in self.forms))
-        self.written = {t.buffer for t in self.targets}
+        self.written = tuple(dict.fromkeys(t.buffer for t in self.targets))
 
     def _make_space(self, outer: Shape, inner: Shape, forms: Sequence[Form]) -> Space:
         return Space(outer, inner, forms, flatten=not self.reductions)
@@ -193,7 +200,7 @@ class LoopEmitter:
         return self.fusion.base(self._source(node)), offset(at, node.shape, self.rank)
 
     def _below(self, node: Node, at: Index) -> list[tuple[Node, Index]]:
-        """The arguments of ``node`` and where. A reshape of a value of this kernel is that value, element by element."""
+        """The arguments of ``node`` and where. A reshape of a value of this kernel is that value in the same place."""
         source = self._source(node)
         if self.fusion.in_memory(source) and (base := self.fusion.base(source)) is not node:
             place = root_index(base.shape, *self.outer_inner)
@@ -203,15 +210,27 @@ class LoopEmitter:
 
     # -- emission -------------------------------------------------------------------
 
-    def emit(self) -> Kernel:
+    def emit(self) -> list[Kernel]:
+        if self.reductions and self.space.length >= LONG:
+            return self._emit_parts()
+        self.begin()
+        return [self.end(self._units(Value("%begin", I64), Value("%end", I64)))]
+
+    def begin(self, chunked: bool = False) -> None:
+        """Begin a function of the buffers."""
         self.numbers = {b: i for i, b in enumerate(self.buffers)}
-        parameters = [("ptr", f"b{i}") for i in range(len(self.buffers))] + [("i64", "begin"), ("i64", "end")]
-        self.f = Function(self.module, self.name, parameters)
+        last = [("ptr", "scratch"), ("i64", "unit")] if chunked else [("i64", "begin"), ("i64", "end")]
+        parameters = [*(("ptr", f"b{i}") for i in range(len(self.buffers))), *last]
+        self.f = Function(self.module, self.name if not chunked else self.module.name(), parameters)
         self.h = VectorScalars(self.f)
-        units = self._units(Value("%begin", I64), Value("%end", I64))
-        nanoseconds = int(np.prod(self.full_shape, dtype=np.int64)) * (0.03 * self.operations + 0.08 * len(self.buffers))
+
+    def end(self, units: int, scratch: int = 0, work: float = 1) -> Kernel:
+        """Close it. Kernels with ``scratch`` do one unit for a call. ``work``: the share of all that there is to do."""
+        size = int(np.prod(self.full_shape, dtype=np.int64))
+        nanoseconds = work * size * (0.03 * self.operations + 0.08 * len(self.buffers))
+        operations = int(work * self.operations)
         name = self.f.finish(share=True)
-        return Kernel(name, self.buffers, units, tuple(self.written), self.operations, nanoseconds=nanoseconds)
+        return Kernel(name, self.buffers, units, self.written, operations, scratch, scratch > 0, nanoseconds)
 
     def _units(self, begin: Value, end: Value) -> int:
         """Emit the loop over units ``begin`` … ``end``; returns how many units there are."""
@@ -284,61 +303,121 @@ class LoopEmitter:
     # -- stages of a row -------------------------------------------------------------------
 
     def _stage(self, stage: int) -> None:
-        f, n, lanes = self.f, self.space.length, self.lanes
+        f, n = self.f, self.space.length
         sums = [r for r in self.reductions if self._level(r.args[0], self.here) == stage]
         full = [t for t in self.targets if self._level(t.node, t.at) == stage and self._is_full(t)]
         keep = self._to_keep(stage)
         if sums or full or keep:
-            unroll = 4 if sums and n >= 16 * lanes else 1
-            first = [self._start(r, lanes) for r in sums for _ in range(unroll)]
+            for r, total in zip(sums, self._pass(index(0), n, sums, full, keep), strict=True):
+                self.scalars[r] = f.cast(total, r.spec.dtype)
+        self._store_row(lambda level: level == stage + 1 or level == stage == 0)
 
-            def one(j: Value, mask: Value | None, accumulators: list[Value]) -> list[Value]:
-                memo: dict[Any, Value] = {}
-                for key, node, at in keep:
-                    value = self._value(node, at, j, mask, memo)
-                    if key not in self.kept:
-                        self.kept[key] = (f.alloca(node.spec.dtype, n), node.spec.dtype, stage)
-                    pointer, dtype, _ = self.kept[key]
-                    f.store(f.splat(value, lanes), f.address(pointer, j, dtype), mask)
-                for t in full:
-                    self._store(t, self._value(t.node, t.at, j, mask, memo), j, mask)
-                return [
-                    self._accumulate(r, acc, self._value(r.args[0], self.here, j, mask, memo), mask)
-                    for r, acc in zip(sums, accumulators, strict=True)
-                ]
+    def _pass(
+        self, start: Value, n: int, sums: Sequence[Node], full: Sequence[Target],
+        keep: Sequence[tuple[tuple[int, Form], Node, Index]] = (),
+    ) -> list[Value]:  # fmt: skip
+        """Compute ``n`` elements of a row from ``start`` on; returns the totals of ``sums`` in the dtype that adds."""
+        f, lanes = self.f, self.lanes
+        unroll = 4 if sums and n >= 16 * lanes else 1
+        first = [self._start(r, lanes) for r in sums for _ in range(unroll)]
 
-            def body(j: Value, *accumulators: Value) -> list[Value]:
-                out = list(accumulators)
-                for u in range(unroll):
-                    at = j if u == 0 else f.add(j, index(u * lanes))
-                    out[u::unroll] = one(at, None, out[u::unroll])
-                return out
+        def element(i: int) -> Value:
+            return index(i) if start.ref == "0" else f.add(start, index(i))
 
-            main = n - n % (lanes * unroll)
-            accumulators = first
-            if main:
-                accumulators = f.loop(index(0), index(main), lanes * unroll, body, first, hint="j")
-            vectors = n - n % lanes
-            if vectors > main:
+        def one(j: Value, mask: Value | None, accumulators: list[Value]) -> list[Value]:
+            memo: dict[Any, Value] = {}
+            for key, node, at in keep:
+                value = self._value(node, at, j, mask, memo)
+                if key not in self.kept:
+                    self.kept[key] = (f.alloca(node.spec.dtype, n), node.spec.dtype, self.stage)
+                pointer, dtype, _ = self.kept[key]
+                f.store(f.splat(value, lanes), f.address(pointer, j, dtype), mask)
+            for t in full:
+                self._store(t, self._value(t.node, t.at, j, mask, memo), j, mask)
+            return [
+                self._accumulate(r, acc, self._value(r.args[0], self.here, j, mask, memo), mask)
+                for r, acc in zip(sums, accumulators, strict=True)
+            ]
 
-                def more(j: Value, *accumulators: Value) -> list[Value]:
-                    out = list(accumulators)
-                    out[0::unroll] = one(j, None, out[0::unroll])
-                    return out
+        def body(j: Value, *accumulators: Value) -> list[Value]:
+            out = list(accumulators)
+            for u in range(unroll):
+                at = j if u == 0 else f.add(j, index(u * lanes))
+                out[u::unroll] = one(at, None, out[u::unroll])
+            return out
 
-                accumulators = f.loop(index(main), index(vectors), lanes, more, accumulators, hint="j")
-            if n > vectors:
-                mask = self._tail(n - vectors)
-                accumulators = list(accumulators)
-                accumulators[0::unroll] = one(index(vectors), mask, accumulators[0::unroll])
-            for k, r in enumerate(sums):
-                self.scalars[r] = self._finish(r, list(accumulators[k * unroll : (k + 1) * unroll]))
-        # Results of the row itself, once the reductions that they need are there.
+        def more(j: Value, *accumulators: Value) -> list[Value]:
+            out = list(accumulators)
+            out[0::unroll] = one(j, None, out[0::unroll])
+            return out
+
+        main, vectors = n - n % (lanes * unroll), n - n % lanes
+        accumulators = first
+        if main:
+            accumulators = f.loop(element(0), element(main), lanes * unroll, body, first, hint="j")
+        if vectors > main:
+            accumulators = f.loop(element(main), element(vectors), lanes, more, accumulators, hint="j")
+        if n > vectors:
+            mask = self._tail(n - vectors)
+            accumulators = list(accumulators)
+            accumulators[0::unroll] = one(element(vectors), mask, accumulators[0::unroll])
+        return [self._total(r, list(accumulators[k * unroll : (k + 1) * unroll])) for k, r in enumerate(sums)]
+
+    def _store_row(self, wanted: Callable[[int], bool]) -> None:
+        """Store results of the row itself whose level is ``wanted``: the reductions that they need are there."""
         memo: dict[Any, Value] = {}
         for t in self.targets:
-            level = self._level(t.node, t.at)
-            if not self._is_full(t) and (level == stage + 1 or level == stage == 0):
+            if not self._is_full(t) and wanted(self._level(t.node, t.at)):
                 self._store(t, self._value(t.node, t.at, index(0), None, memo), index(0), None)
+
+    def _emit_parts(self) -> list[Kernel]:
+        """Units reduce parts of rows; then one for each row adds them in order."""
+        n, rows = self.space.length, self.space.rows
+        parts = -(-n // PART)
+        full = [t for t in self.targets if self._is_full(t)]
+        values = [(r.args[0], self.here) for r in self.reductions] + [(t.node, t.at) for t in full]
+        assert not any(self._level(*v) for v in values), "a row that is reduced in parts has one stage"
+        starts, scratch = [], 0
+        for node in self.reductions:
+            starts.append(scratch)
+            scratch += -(-rows * parts * _accumulator(node.spec.dtype).itemsize // 64) * 64
+
+        def partial(r: int, row: Value, part: Value) -> str:
+            dtype = _accumulator(self.reductions[r].spec.dtype)
+            base = self.f.address("%scratch", index(starts[r]), dtypes.uint8)
+            return self.f.address(base, self.f.add(self.f.mul(row, index(parts)), part), dtype)
+
+        self.begin(chunked=True)
+        f, unit = self.f, Value("%unit", I64)
+        row, part = f.div(unit, index(parts)), f.rem(unit, index(parts))
+        self._bases(self._decoded(row, self.space.outer))
+        self.scalars, self.kept, self.stage = {}, {}, 0
+
+        def reduce(length: int) -> None:
+            totals = self._pass(f.mul(part, index(PART)), length, self.reductions, full)
+            for r, total in enumerate(totals):
+                f.store(total, partial(r, row, part))
+
+        last = f.compare("eq", part, index(parts - 1))
+        f.only_if(last, lambda: reduce(n - (parts - 1) * PART))
+        f.only_if(f.invert(last), lambda: reduce(PART))
+        reducing = self.end(rows * parts, scratch)
+
+        self.begin(chunked=True)
+        f, row = self.f, Value("%unit", I64)
+        self._bases(self._decoded(row, self.space.outer))
+        self.scalars, self.stage = {}, 1
+        for r, node in enumerate(self.reductions):
+            dtype = _accumulator(node.spec.dtype)
+
+            def add(part: Value, total: Value, r: int = r, node: Node = node, dtype: DType = dtype) -> list[Value]:
+                return [self._combine(node, total, f.load(partial(r, row, part), dtype))]
+
+            first = f.load(partial(r, row, index(0)), dtype)
+            (total,) = f.loop(index(1), index(parts), 1, add, [first], hint="part")
+            self.scalars[node] = f.cast(total, node.spec.dtype)
+        self._store_row(lambda level: True)
+        return [reducing, self.end(rows, scratch, work=0)]
 
     def _is_full(self, t: Target) -> bool:
         """Whether a target is computed for every element of the row, and not once for the row."""
@@ -465,7 +544,7 @@ class LoopEmitter:
         assert r.primitive.code is not None
         return r.primitive.code(self.h, a, b)
 
-    def _finish(self, r: Node, accumulators: list[Value]) -> Value:
+    def _total(self, r: Node, accumulators: list[Value]) -> Value:
         while len(accumulators) > 1:
             accumulators = [
                 self._combine(r, a, b) for a, b in zip(accumulators[0::2], accumulators[1::2], strict=True)
@@ -473,7 +552,7 @@ class LoopEmitter:
         total = accumulators[0]
         while total.width > 1:
             total = self._combine(r, *self.f.halves(total))
-        return self.f.cast(total, r.spec.dtype)
+        return total
 
 
 def _accumulator(dtype: DType) -> DType:
@@ -491,76 +570,166 @@ def targets_of(fusion: Fusion, nodes: Sequence[Node], outer: Shape, inner: Shape
     return out
 
 
+def column_axes(node: Node) -> tuple[list[int], list[int]]:
+    """The axes that a reduction reduces, and those it keeps."""
+    reduced = list(dict(node.attrs)["axes"])
+    return reduced, [a for a in range(len(node.args[0].shape)) if a not in reduced]
+
 
 class ColumnEmitter(LoopEmitter):
-    """Emits the reduction of leading axes: columns side by side in vectors, rows added one after the other."""
+    """Emits the reduction of axes before the last: columns side by side in vectors, rows added one after the other.
+
+    Where there are many rows and few columns, the longest of the reduced axes is split into parts that threads share;
+    then the parts are added in order. Splitting depends on the shape alone, so the bits do.
+    """
 
     def __init__(self, module: Module, fusion: Fusion, name: str, root: Node, lanes: int) -> None:
         shape = root.args[0].shape
-        self.root, self.axes = root, len(shape) - len(root.shape)
-        at = positions(shape)
-        kept = offset(at[self.axes :], root.shape, len(shape))
+        self.root = root
+        reduced, kept = column_axes(root)
+        outer, inner = tuple(shape[a] for a in reduced), tuple(shape[a] for a in kept)
+        self.border = len(outer)
+        self.parts, self.split = _column_parts(outer, inner)
+        # Loop variables are the reduced axes, then the kept ones.
+        variables = positions(outer + inner)
+        place = {a: variables[i] for i, a in enumerate((*reduced, *kept))}
+        at = variables[len(outer) :]
+        target = Target(root, at, root, offset(at, root.shape, len(shape)))
         super().__init__(
-            module, fusion, name, shape[: self.axes], shape[self.axes :], [Target(root, at[self.axes :], root, kept)], [root], lanes
+            module, fusion, name, outer, inner, [target], [root], lanes, tuple(place[a] for a in range(len(shape)))
         )
 
     def _make_space(self, outer: Shape, inner: Shape, forms: Sequence[Form]) -> Space:
-        return Space(outer, inner, forms, flatten=False, columns=True)
+        return Space(outer, inner, forms, flatten=False, columns=True, first=self.split if self.parts > 1 else None)
+
+    @property
+    def leading(self) -> list[list[int]]:
+        """What is kept besides the columns."""
+        return [g for g in self.space.outer if g[0] >= self.border]
+
+    @property
+    def rows(self) -> int:
+        return int(np.prod([self.space.size(g) for g in self.leading], dtype=np.int64))
+
+    @property
+    def blocks(self) -> int:
+        """Units of work for one row of columns: four vectors each, then single ones."""
+        whole, left = divmod(self.space.length, 4 * self.lanes)
+        return whole + -(-left // self.lanes)
+
+    def emit(self) -> list[Kernel]:
+        if self.parts == 1:
+            return super().emit()
+        size = self.rows * self.space.length
+        self.begin(chunked=True)
+        f = self.f
+        part, unit = f.div(Value("%unit", I64), index(self.rows * self.blocks)), None
+        unit = f.rem(Value("%unit", I64), index(self.rows * self.blocks))
+        of = self.full_shape[self.split]
+        first = f.div(f.mul(part, index(of)), index(self.parts))
+        last = f.div(f.mul(f.add(part, index(1)), index(of)), index(self.parts))
+        dtype = _accumulator(self.root.spec.dtype)
+        sums = f.address("%scratch", f.mul(part, index(size)), dtype)
+        self._unit(unit, (first, last), sums)
+        scratch = self.parts * size * dtype.itemsize
+        summing = self.end(self.parts * self.rows * self.blocks, scratch)
+        return [summing, self._adding(size, scratch)]
+
+    def _adding(self, size: int, scratch: int) -> Kernel:
+        """The parts, added in order."""
+        self.begin(chunked=True)
+        f, lanes, dtype = self.f, self.lanes, _accumulator(self.root.spec.dtype)
+        out = f"%b{self.numbers[self.root]}"
+
+        def vector(j: Value, mask: Value | None) -> None:
+            total: Value | None = None
+            for part in range(self.parts):
+                value = f.load(f.address("%scratch", f.add(j, index(part * size)), dtype), dtype, lanes, mask)
+                total = value if total is None else self._combine(self.root, total, value)
+            assert total is not None
+            f.store(f.cast(total, self.root.spec.dtype), f.address(out, j, self.root.spec.dtype), mask)
+
+        whole = size - size % lanes
+        f.loop(index(0), index(whole), lanes, lambda j: vector(j, None), hint="j")
+        if size > whole:
+            vector(index(whole), self._tail(size - whole))
+        return self.end(1, scratch, work=0)
 
     def _units(self, begin: Value, end: Value) -> int:
+        self.f.loop(begin, end, 1, lambda u: self._unit(u, None, None), hint="unit")
+        return self.rows * self.blocks
+
+    def _unit(self, number: Value, span: tuple[Value, Value] | None, sums: str | None) -> None:
+        """Blocks of four vectors first, then single vectors, the last of them masked."""
         f, lanes = self.f, self.lanes
         wide = lanes * 4
         whole, left = divmod(self.space.length, wide)
-        blocks = whole + -(-left // lanes)
-        leading = [g for g in self.space.outer if g[0] >= self.axes]
-        rows = int(np.prod([self.space.size(g) for g in leading], dtype=np.int64))
+        row, block = f.div(number, index(self.blocks)), f.rem(number, index(self.blocks))
+        into = sums
+        if sums is not None:
+            into = f.address(sums, f.mul(row, index(self.space.length)), _accumulator(self.root.dtype))
+        kept = self._decoded(row, self.leading)
+        if whole:
+            in_whole = f.intrinsic("smin", f.add(block, index(1)), index(whole))
 
-        def unit(number: Value) -> Sequence[Value]:
-            # Blocks of four vectors first, then single vectors, the last of them masked.
-            row, block = f.div(number, index(blocks)), f.rem(number, index(blocks))
-            variables = self._decoded(row, leading)
-            if whole:
-                in_whole = f.intrinsic("smin", f.add(block, index(1)), index(whole))
-                f.loop(block, in_whole, 1, lambda b: self._block(variables, f.mul(b, index(wide)), 4, False), hint="w")
-            if left:
-                first = f.intrinsic("smax", block, index(whole))
+            def wide_block(b: Value) -> None:
+                self._block(kept, f.mul(b, index(wide)), 4, False, span, into)
 
-                def vector(b: Value) -> Sequence[Value]:
-                    at = f.add(f.mul(f.sub(b, index(whole)), index(lanes)), index(whole * wide))
-                    return self._block(variables, at, 1, bool(left % lanes))
+            f.loop(block, in_whole, 1, wide_block, hint="w")
+        if left:
+            first = f.intrinsic("smax", block, index(whole))
 
-                f.loop(first, f.add(block, index(1)), 1, vector, hint="n")
-            return ()
+            def vector(b: Value) -> None:
+                at = f.add(f.mul(f.sub(b, index(whole)), index(lanes)), index(whole * wide))
+                self._block(kept, at, 1, bool(left % lanes), span, into)
 
-        f.loop(begin, end, 1, unit, hint="unit")
-        return rows * blocks
+            f.loop(first, f.add(block, index(1)), 1, vector, hint="n")
 
-    def _block(self, kept: list[tuple[list[int], Value]], column: Value, vectors: int, masked: bool) -> Sequence[Value]:
+    def _block(
+        self, kept: list[tuple[list[int], Value]], column: Value, vectors: int, masked: bool,
+        span: tuple[Value, Value] | None, sums: str | None,
+    ) -> None:  # fmt: skip
+        """Reduce ``vectors`` of columns, over ``span`` of the split axis, into the result or the part at ``sums``."""
         f, lanes = self.f, self.lanes
         mask = f.tail_mask(f.sub(index(self.space.length), column), lanes) if masked else None
-        reduced = [g for g in self.space.outer if g[0] < self.axes]
+        reduced = [g for g in self.space.outer if g[0] < self.border]
         columns = [column if v == 0 else f.add(column, index(v * lanes)) for v in range(vectors)]
         operand = self.root.args[0]
+
+        def one(j: Value, accumulator: Value) -> Value:
+            value = self._value(operand, self.here, j, mask, {})
+            return self._combine(self.root, accumulator, f.splat(f.cast(value, accumulator.dtype), lanes))
 
         def nest(depth: int, variables: list[tuple[list[int], Value]], accumulators: Sequence[Value]) -> list[Value]:
             if depth == len(reduced):
                 self._bases([*variables, *kept])
-                memos: list[dict[Any, Value]] = [{} for _ in columns]
-                return [
-                    self._combine(
-                        self.root, acc, f.splat(f.cast(self._value(operand, self.here, j, mask, memo), acc.dtype), lanes)
-                    )
-                    for acc, j, memo in zip(accumulators, columns, memos, strict=True)
-                ]  # fmt: skip
+                return [one(j, acc) for j, acc in zip(columns, accumulators, strict=True)]
             group = reduced[depth]
-            stop = index(self.space.size(group))
-            return f.loop(
-                index(0), stop, 1, lambda i, *accs: nest(depth + 1, [*variables, (group, i)], accs), accumulators, hint="r"
-            )
+            start, stop = index(0), index(self.space.size(group))
+            if span is not None and self.split in group:
+                inside = index(self.space.size(group) // self.full_shape[self.split])
+                start, stop = f.mul(span[0], inside), f.mul(span[1], inside)
+
+            def turn(i: Value, *values: Value) -> list[Value]:
+                return nest(depth + 1, [*variables, (group, i)], values)
+
+            return f.loop(start, stop, 1, turn, accumulators, hint="r")
 
         totals = nest(0, [], [self._start(self.root, lanes) for _ in columns])
-        self._bases(kept)
-        target = self.targets[0]
+        if sums is None:
+            self._bases(kept)
         for total, j in zip(totals, columns, strict=True):
-            self._store(target, f.cast(total, self.root.spec.dtype), j, mask)
-        return ()
+            if sums is None:
+                self._store(self.targets[0], f.cast(total, self.root.spec.dtype), j, mask)
+            else:
+                f.store(total, f.address(sums, j, total.dtype), mask)
+
+
+def _column_parts(outer: Shape, inner: Shape) -> tuple[int, int]:
+    """Into how many parts a reduction of ``outer`` for each of ``inner`` is split, and along which axis."""
+    columns = int(np.prod(inner, dtype=np.int64))
+    if columns >= FEW_COLUMNS or not outer:
+        return 1, 0
+    axis = max(range(len(outer)), key=lambda i: outer[i])
+    work = columns * int(np.prod(outer, dtype=np.int64))
+    return max(min(PARTS, outer[axis], work // PART), 1), axis

@@ -14,6 +14,7 @@ from hornbeam.engines.native import cache, jit
 from hornbeam.engines.native.executable import Layout, NativeExecutable
 from hornbeam.engines.native.llvm import Module
 from hornbeam.engines.native.lowered import Lowered
+from hornbeam.engines.native.prepare import prepared
 from hornbeam.engines.native.target import Target as Machine
 from hornbeam.engines.native.target import host
 from hornbeam.engines.native.templates import TEMPLATES
@@ -21,7 +22,6 @@ from hornbeam.engines.native.threads import PARALLEL_FOR, parallel_for
 from hornbeam.engines.reference import ReferenceExecutable
 from hornbeam.ir.node import Node
 from hornbeam.ir.program import Program
-from hornbeam.ir.simplify import simplify
 
 
 class NativeEngine:
@@ -40,7 +40,8 @@ class NativeEngine:
 EXACT = frozenset(
     "add sub mul div neg abs sign floor ceil trunc round sqrt rsqrt select cast bitcast eq ne lt le gt ge is_finite "
     "not and or xor shift_left shift_right constant iota reshape transpose broadcast slice pad concat reverse "
-    "stop_gradient pick argmax argmin argsort gather dynamic_slice dynamic_update_slice random_bits custom_gradient".split()
+    "stop_gradient pick argmax argmin argsort gather dynamic_slice dynamic_update_slice random_bits "
+    "custom_gradient".split()
 )
 
 
@@ -56,7 +57,7 @@ register(NativeEngine())
 def build(program: Program, machine: Machine, threads: int | None = None) -> NativeExecutable:
     """``program`` for ``machine``, to run on at most ``threads`` threads (None: one per core)."""
     module = Module()
-    lowered = Lowered(module, simplify(program), machine, TEMPLATES)
+    lowered = Lowered(module, prepared(program), machine, TEMPLATES)
     segments = lowered.segments("run", shared=True)
     symbols = [s for s in segments if isinstance(s, str)]
     text = str(module)

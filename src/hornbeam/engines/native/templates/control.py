@@ -14,10 +14,10 @@ from hornbeam.engines.native.llvm import I64, Function, Module, Value, index
 from hornbeam.engines.native.loops import Kernel
 from hornbeam.engines.native.lowered import Lowered
 from hornbeam.engines.native.plan import ALIGNMENT
+from hornbeam.engines.native.prepare import prepared
 from hornbeam.engines.native.target import Target
 from hornbeam.ir.node import Node, results
 from hornbeam.ir.program import Program
-from hornbeam.ir.simplify import simplify
 
 Address = str
 
@@ -27,7 +27,7 @@ class Body:
 
     def __init__(self, owner: Control, program: Program) -> None:
         self.owner, self.f = owner, owner.f
-        self.lowered = Lowered(owner.module, simplify(program), owner.machine, owner.fusion.templates)
+        self.lowered = Lowered(owner.module, prepared(program), owner.machine, owner.fusion.templates)
         self.name = f"{owner.name}.body{owner.bodies}."
         owner.bodies += 1
         self.functions = self.lowered.segments(self.name)
@@ -228,7 +228,7 @@ def programs_of(node: Node) -> list[Program]:
 
 def _constants(program: Program) -> list[Node]:
     """The constants that a body reads from memory, its own bodies' included, and those that it returns."""
-    program = simplify(program)
+    program = prepared(program)
     found = [n for n in (*program.nodes, *program.outputs) if n.primitive.name == "constant"]
     for node in program.nodes:
         for inner in programs_of(node):

@@ -133,6 +133,7 @@ class Depthwise(Emitter):
             j = f.mul(column, index(lanes))
             mask = f.tail_mask(f.sub(index(g.o), j), lanes) if g.o % lanes else None
             base = "%out" if parts is None else f.address("%scratch", index(parts), dtypes.uint8)
+            source = self.pointer(f, x)
             for first in range(0, len(taps), TAPS):
                 some = taps[first : first + TAPS]
 
@@ -144,10 +145,10 @@ class Depthwise(Emitter):
                     new = []
                     for tap, total in zip(some, sums, strict=True):
                         place = plus(f, [(start, 1)], g.start(tap))
-                        new.append(self.multiply_add(f, dy, self.features(f, source, place, j, of, g.dtype, mask), total))
+                        v = self.features(f, source, place, j, of, g.dtype, mask)
+                        new.append(self.multiply_add(f, dy, v, total))
                     return new
 
-                source = self.pointer(f, x)
                 totals = nest(f, (each, *g.count), one, [f.constant(0, g.dtype, lanes)] * len(some))
                 for number, total in enumerate(totals):
                     place = plus(f, [(part, size), (j, 1)], (first + number) * g.o)
@@ -168,7 +169,11 @@ def digits(f: Function, number: Value, sizes: Sequence[int]) -> list[Value]:
 
 
 def nest(
-    f: Function, sizes: Sequence[int], body: Callable[..., list[Value]], carries: Sequence[Value], at: Sequence[Value] = ()
+    f: Function,
+    sizes: Sequence[int],
+    body: Callable[..., list[Value]],
+    carries: Sequence[Value],
+    at: Sequence[Value] = (),
 ) -> list[Value]:
     """Loops over ``sizes`` that hand ``carries`` on: ``body(at, carries)`` gives the next."""
     if not sizes:
