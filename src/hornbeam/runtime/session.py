@@ -179,10 +179,11 @@ class Session:
 
     def _holder(self, variable: Any) -> Session:
         """The session whose value of ``variable`` is meant here: this one if it has its own, else the home."""
-        if variable in self.state or variable.home is None:
+        home = variable.home
+        if home is self or home is None or variable in self.state:
             return self
-        variable.home._check_open(f"variable {variable.name!r} cannot be used: its home ")
-        return variable.home
+        home._check_open(f"variable {variable.name!r} cannot be used: its home ")
+        return home
 
     def read(self, variable: Any) -> Tensor:
         """The value of ``variable`` here. Raises UninitializedVariableError or SessionClosedError if there is none."""
@@ -224,10 +225,14 @@ class Session:
     def writing(self, variables: Iterable[Any]) -> Iterator[None]:
         """Within the block no other thread writes to the sessions that hold ``variables``."""
         self._check_open()
-        locks = {id(holder): holder._writing for holder in map(self._holder, variables)}
+        holders = dict.fromkeys(map(self._holder, variables))
+        if len(holders) == 1:
+            with next(iter(holders))._writing:
+                yield
+            return
         with ExitStack() as stack:
-            for _, lock in sorted(locks.items()):  # in one order everywhere, so that nobody waits in a circle
-                stack.enter_context(lock)
+            for holder in sorted(holders, key=id):  # in one order everywhere, so that nobody waits in a circle
+                stack.enter_context(holder._writing)
             yield
 
     def _store(self, values: Sequence[tuple[Any, Tensor]]) -> None:
