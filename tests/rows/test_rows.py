@@ -20,7 +20,12 @@ from tests.rows import check
 from tests.rows.check import Sample, agree, inexact, several, specs_of
 from tests.rows.samples import ELSEWHERE, SAMPLES
 
-each_sample = pytest.mark.parametrize("sample", SAMPLES, ids=check.describe)
+
+def each(samples: list[Sample]) -> Any:
+    return pytest.mark.parametrize("sample", samples, ids=check.describe)
+
+
+each_sample = each(SAMPLES)
 each_row = pytest.mark.parametrize("name", sorted(set(ROWS) - set(ELSEWHERE)))
 
 
@@ -60,20 +65,16 @@ def test_value(sample: Sample) -> None:
                     agree(got, want, sample.tol, arrays[0].dtype if arrays else None)
 
 
-@each_sample
+@each([s for s in SAMPLES if s.differentiable])
 def test_gradient_by_differences_to_second_order(sample: Sample) -> None:
-    if not sample.differentiable:
-        pytest.skip("no gradient, or its line says not to")
     for arrays, attrs in sample.cases(only=(dtypes.float64, dtypes.complex128)):
         if inexact(arrays):
             check.check_gradient(check.program_of(sample.row, arrays, attrs), arrays)
 
 
-@each_sample
+@each([s for s in SAMPLES if s.row.grad not in (None, blocked)])
 def test_gradient_has_the_operands_specs(sample: Sample) -> None:
     """Python scalars in a rule must not widen half precision, and what broadcasts must be summed back."""
-    if sample.row.grad is None or sample.row.grad is blocked:
-        pytest.skip("no gradient")
     for arrays, attrs in sample.cases(only=set(dtypes.ALL) - set(dtypes.STORAGE_ONLY)):
         program = check.program_of(sample.row, arrays, attrs)
         outputs, sources = inexact(program.outputs), inexact(program.inputs)
@@ -86,10 +87,8 @@ def test_gradient_has_the_operands_specs(sample: Sample) -> None:
             assert g is None or g.spec == source.spec
 
 
-@each_sample
+@each([s for s in SAMPLES if s.row.grad in (None, blocked)])
 def test_gradient_that_is_blocked_or_missing(sample: Sample) -> None:
-    if sample.row.grad not in (None, blocked):
-        pytest.skip("it has one")
     for arrays, attrs in sample.cases():
         program = check.program_of(sample.row, arrays, attrs)
         sources = inexact(program.inputs)
@@ -133,11 +132,9 @@ class _Scalars(NumpyScalars):
         return self.functions["cast"](x, dtype)
 
 
-@each_sample
+@each([s for s in SAMPLES if s.row.code is not None and s.row.kind in ("map", "reduce")])
 def test_code_agrees_with_the_reference(sample: Sample) -> None:
     row = sample.row
-    if row.code is None or row.kind not in ("map", "reduce"):
-        pytest.skip("no scalar code to evaluate")
     functions: dict[str, Any] = {r.name: r.reference for r in ROWS.values()}
     functions |= {f"bitcast_{d.name}": lambda x, d=d: ROWS["bitcast"].reference(x, d) for d in dtypes.ALL}
     scalars = _Scalars(functions)
