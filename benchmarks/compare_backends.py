@@ -1,7 +1,7 @@
 """Does Hornbeam compute what the other backends of Keras compute?
 
-    scripts/bench --json out.json
-    scripts/bench --peer-python /path/to/other/env/bin/python --peers jax,tensorflow
+    scripts/bench --agree --json out.json
+    scripts/bench --agree --peer-python /path/to/other/env/bin/python --peers jax,tensorflow
 
 One Keras script, the same data in the same order, the same first weights; every backend in a process of its own.
 Prints the largest difference between the losses of any step, and the time of a step. Exits with 1 if a loss differs by
