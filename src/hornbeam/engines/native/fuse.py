@@ -278,14 +278,18 @@ class Fusion:
         clusters = [self.cluster_of[n] for n in self.nodes if n in self.memory]
         graph = Dependencies(self, clusters)
         for cluster in clusters:
-            if cluster.kind != "loop":
-                continue
-            for other in graph.neighbours(cluster):
-                if self._fits(other, cluster) and graph.independent(other, cluster):
-                    self._join(other, cluster)
-                    graph.merge(other, cluster)
-                    break
+            while cluster.kind == "loop" and (other := self._neighbour(graph, cluster)) is not None:
+                self._join(other, cluster)
+                graph.merge(other, cluster)
+                cluster = other  # which may now fit another one
         return graph.ordered()
+
+    def _neighbour(self, graph: Dependencies, cluster: Cluster) -> Cluster | None:
+        """An earlier cluster that ``cluster`` can be joined to."""
+        for other in graph.neighbours(cluster):
+            if self._fits(other, cluster) and graph.independent(other, cluster):
+                return other
+        return None
 
     def _fits(self, first: Cluster, second: Cluster) -> bool:
         """Whether ``second`` can run in ``first``'s loops: one space, and elementwise reads of each other's values."""

@@ -1,0 +1,114 @@
+"""The engine as a whole: how many passes over memory a computation takes, threads, and what is left to the host."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hornbeam as hb
+from hornbeam.base.spec import spec
+from hornbeam.engines.native.llvm import Module
+from hornbeam.engines.native.loops import Kernel
+from hornbeam.engines.native.lowered import Lowered
+from hornbeam.engines.native.target import host
+from hornbeam.engines.native.templates import TEMPLATES
+from hornbeam.ir.program import Program
+from hornbeam.ir.simplify import simplify
+from hornbeam.runtime.trace import trace
+
+
+def steps(program: Program) -> list[Any]:
+    """The kernels (and host steps) that the program becomes."""
+    return Lowered(Module(), simplify(program), host(), TEMPLATES).steps
+
+
+def traced(fn: Callable[..., Any], *shapes: tuple[int, ...]) -> Program:
+    return trace(fn, [spec(s) for s in shapes], "test").program
+
+
+def gelu_layer(x: Any, w: Any, b: Any) -> Any:
+    return hb.nn.gelu(x @ w + b)
+
+
+def adam(w: Any, g: Any, m: Any, v: Any) -> tuple[Any, Any, Any]:
+    m, v = m * 0.9 + g * 0.1, v * 0.999 + g * g * 0.001
+    return w - 0.001 * m / (hb.sqrt(v) + 1e-7), m, v
+
+
+def cross_entropy(logits: Any, labels: Any) -> Any:
+    return hb.nn.categorical_crossentropy(labels, logits, from_logits=True)
+
+
+@pytest.mark.parametrize(
+    "fn, shapes, passes",
+    [
+        (lambda x: hb.tanh(x * 2 + 1) - x, [(64, 64)], 1),
+        (lambda x: hb.nn.softmax(x), [(64, 100)], 1),
+        (lambda x: hb.nn.log_softmax(x), [(64, 100)], 1),
+        (lambda x: hb.nn.layer_normalization(x, axis=-1, epsilon=1e-5), [(64, 100)], 1),
+        (lambda x: hb.sum(hb.exp(x), axis=0), [(64, 100)], 1),
+        (lambda x: hb.mean(x * x), [(64, 100)], 1),
+        (adam, [(300, 40)] * 4, 1),
+        (cross_entropy, [(32, 10), (32, 10)], 1),
+        (hb.grad(lambda z, y: hb.mean(cross_entropy(z, y))), [(32, 10), (32, 10)], 1),
+        (gelu_layer, [(32, 16), (16, 8), (8,)], 2),
+    ],
+    ids="map softmax log_softmax layernorm column mean adam crossentropy its_gradient gelu_layer".split(),
+)
+def test_passes_over_memory(fn, shapes, passes):
+    found = steps(traced(fn, *shapes))
+    assert all(isinstance(s, Kernel) for s in found)
+    assert len(found) == passes, [s.name for s in found]
+
+
+def test_equal_layers_share_their_kernels():
+    def deep(x, *ws):
+        for w in ws:
+            x = hb.tanh(x @ w)
+        return x
+
+    shapes = [(32, 32)] + [(32, 32)] * 6
+    names = [s.name for s in steps(traced(deep, *shapes))]
+    assert len(names) == 12 and len(set(names)) == 2
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_the_same_bits_for_any_number_of_threads(threads):
+    rng = np.random.default_rng(0)
+    x, w = (hb.tensor(rng.normal(size=(600, 600)).astype("float32")) for _ in range(2))
+
+    def run(count):
+        with hb.Session(threads=count):
+            fn = hb.function(lambda x, w: (hb.nn.softmax(x @ w), hb.sum(x * w, axis=0), hb.mean(hb.exp(w))))
+            return [t.numpy().tobytes() for t in fn(x, w)]
+
+    assert run(threads) == run(1)
+
+
+def test_what_runs_on_the_host_is_in_the_ledger():
+    with hb.Session() as session:
+        hb.function(lambda m: hb.linalg.svd(m)[1])(hb.eye(3))
+        assert session.ledger.counts["host step"] == 1
+    with hb.Session(strict=True), pytest.raises(hb.StrictModeError, match="svd"):
+        hb.function(lambda m: hb.linalg.svd(m)[1] * 2)(hb.eye(3))
+
+
+def test_without_a_target_the_reference_takes_over():
+    program = """
+import warnings
+import llvmlite.binding as llvm
+def no_target():
+    raise RuntimeError("no such target")
+llvm.initialize_native_target = no_target
+import hornbeam as hb
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    print(float(hb.exp(hb.tensor(0.0))), hb.current_session().engine.name, hb.Session().engine.name, len(caught))
+"""
+    done = subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True, text=True)
+    assert done.stdout.split() == ["1.0", "reference", "reference", "1"], done.stderr
