@@ -110,5 +110,6 @@ with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     print(float(hb.exp(hb.tensor(0.0))), hb.current_session().engine.name, hb.Session().engine.name, len(caught))
 """
-    done = subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True, text=True)
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert done.stdout.split() == ["1.0", "reference", "reference", "1"], done.stderr
