@@ -82,6 +82,9 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
         if p.result == p.compute:
             kc = min(kc, _even(depth, max(64, OWN_STACK // (panel * p.compute.itemsize))))
         own_b = kc * panel * p.compute.itemsize <= 2 * OWN_STACK
+    if own_b and pack_a and p.result == p.compute:
+        # Fewer rows in a chunk would mean packing B again for every one of them.
+        kc = min(kc, _even(depth, max(128, STACK // (mb * p.compute.itemsize))))
     while pack_a and mb > mr and mb * kc * p.compute.itemsize > STACK:
         mb -= mr
     group = max(1, min(p.batches // CHUNKS, CHUNK // max(1, p.m * p.n * p.k)))
