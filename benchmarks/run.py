@@ -168,6 +168,9 @@ def main(options: argparse.Namespace) -> int:
         "tasks": {},
         "micro": {},
     }
+    whole = not options.quick and not options.tasks and {*pythons} == {OWN, *peers.PACKAGES}
+    folder = options.output or (HERE if whole else HERE / "results")
+    folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         print(f"{name}:", file=sys.stderr)
         contestants = [c for c in (TRAINERS if name in TASKS else LIBRARIES) if c.peer in pythons]
@@ -181,18 +184,18 @@ def main(options: argparse.Namespace) -> int:
             contestants = [c for c in contestants if c.name in group.libraries]
             facts = {"about": group.about, "threads": group.threads or machine.cores(), "cases": cases}
             data["micro"][name] = facts | {"results": compete(name, contestants, pythons, options)}
-    data["machine"]["load_after"] = machine.load()
-
-    whole = not options.quick and not options.tasks and {*pythons} == {OWN, *peers.PACKAGES}
-    folder = options.output or (HERE if whole else HERE / "results")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(json.dumps(data, indent=1) + "\n", "utf-8")
-    (folder / "REPORT.md").write_text(report.text(data), "utf-8")
+        data["machine"]["load_after"] = machine.load()
+        write(data, folder)  # so far: the whole takes long
     print(f"Written: {folder / 'REPORT.md'}, {folder / 'report.json'}")
     failed = [n for part in ("tasks", "micro") for n, t in data[part].items() if "failed" in t["results"][OWN]]
     for name in failed:
         print(f"Hornbeam failed at {name}; see the report.", file=sys.stderr)
     return 1 if failed else 0
+
+
+def write(data: dict[str, Any], folder: Path) -> None:
+    (folder / "report.json").write_text(json.dumps(data, indent=1) + "\n", "utf-8")
+    (folder / "REPORT.md").write_text(report.text(data), "utf-8")
 
 
 def parse() -> argparse.Namespace:
