@@ -14,6 +14,7 @@ import numpy as np
 
 from hornbeam.base import dtypes
 from hornbeam.base.spec import Spec
+from hornbeam.engines.native import loops
 from hornbeam.engines.native.pipeline import build, is_exact
 from hornbeam.engines.native.target import host
 from hornbeam.errors import HornbeamError
@@ -443,7 +444,7 @@ def alone(node: Node, arguments: Arrays, lanes: int) -> np.ndarray:
         return apply(node, arguments)
     params = [param(a.spec) for a in node.args]
     program = Program(params, [make(node.primitive, tuple(params), dict(node.attrs))])
-    key = (program, lanes)
+    key = (program, lanes, loops.PART)
     if key not in _single:
         if len(_single) > 4000:
             _single.clear()

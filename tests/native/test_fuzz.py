@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from hornbeam.base import dtypes
 from hornbeam.base.spec import Spec
+from hornbeam.engines.native import fuse, loops
 from hornbeam.engines.native.pipeline import build
 from hornbeam.engines.native.target import host
 from hornbeam.ir.bind import constant, interpreting
@@ -28,7 +29,7 @@ CASES = int(os.environ.get("HORNBEAM_FUZZ", "0"))
 
 
 @settings(
-    max_examples=CASES or 60,
+    max_examples=CASES or 40,
     deadline=None,
     derandomize=not CASES,
     database=None,
@@ -36,8 +37,23 @@ CASES = int(os.environ.get("HORNBEAM_FUZZ", "0"))
     phases=(Phase.generate, Phase.shrink) if CASES else (Phase.generate,),  # ``report`` cuts a Program down itself
 )
 @given(seed=st.integers(0, 2**32 - 1), size=st.integers(3, 150 if CASES else 60), lanes=st.sampled_from((1, 4, 16)))
+@pytest.mark.parametrize("small", [False, True], ids=["usual", "small"])
 @pytest.mark.timeout(0 if CASES else 300)
-def test_random_programs(seed: int, size: int, lanes: int) -> None:
+def test_random_programs(seed: int, size: int, lanes: int, small: bool) -> None:
+    """``small``: with limits so low that the random sizes go beyond them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, value in LIMITS if small else ():
+            patch.setattr(module, name, value)
+        try_program(seed, size, lanes)
+
+
+LIMITS = [
+    (loops, "LONG", 256), (loops, "PART", 128), (loops, "PARTS", 5), (loops, "CHUNK", 64),
+    (fuse, "MAX_SCRATCH", 256), (fuse, "MAX_OPERATIONS", 12), (fuse, "MAX_ROOTS", 5),
+]  # fmt: skip
+
+
+def try_program(seed: int, size: int, lanes: int) -> None:
     program, values = Maker(seed).program(size)
     try:
         check(program, values, lanes)

@@ -213,6 +213,10 @@ class LoopEmitter:
     def emit(self) -> list[Kernel]:
         if self.reductions and self.space.length >= LONG:
             return self._emit_parts()
+        return self.emit_whole()
+
+    def emit_whole(self) -> list[Kernel]:
+        """One function for a range of units."""
         self.begin()
         return [self.end(self._units(Value("%begin", I64), Value("%end", I64)))]
 
@@ -619,7 +623,7 @@ class ColumnEmitter(LoopEmitter):
 
     def emit(self) -> list[Kernel]:
         if self.parts == 1:
-            return super().emit()
+            return self.emit_whole()
         size = self.rows * self.space.length
         self.begin(chunked=True)
         f = self.f

@@ -132,6 +132,12 @@ def _share(g: Any, x: Any, y: Any, out: Any) -> tuple[Any, Any]:
 
 # -- rounding and sign -------------------------------------------------------------------------------
 
+
+
+def _sign(x: np.ndarray) -> np.ndarray:
+    return np.sign(x) + np.zeros((), x.dtype)  # zero has sign +0, for bfloat16 as for the others
+
+
 ABS = function(
     "abs",
     np.abs,
@@ -139,7 +145,7 @@ ABS = function(
     accepts=NUMERIC,
     result=dtypes.real_dtype,
 )
-SIGN = function("sign", np.sign, lambda g, x, out: (_sign_complex_grad(g, x, out),), accepts=NUMERIC)
+SIGN = function("sign", _sign, lambda g, x, out: (_sign_complex_grad(g, x, out),), accepts=NUMERIC)
 FLOOR = function("floor", np.floor, blocked, accepts=FLOATS)
 CEIL = function("ceil", np.ceil, blocked, accepts=FLOATS)
 TRUNC = function("trunc", np.trunc, blocked, accepts=FLOATS)
