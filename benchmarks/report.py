@@ -12,7 +12,8 @@ HEAD = """# Report
 Written by `scripts/bench` from `report.json`, which holds every value. Do not edit.
 
 Times are medians of turns taken in alternation by processes on this machine; `×` is the best peer's time (or memory)
-divided by Hornbeam's: above 1 Hornbeam needs less. `–` was not measured.
+divided by Hornbeam's: above 1 Hornbeam needs less. `× Keras` is the same with the best of Keras's own backends. `–` was
+not measured.
 """
 
 
@@ -72,14 +73,14 @@ def _tasks(data: dict[str, Any]) -> list[str]:
         title: str, about: str, value: Callable[[dict[str, Any]], Any], show: Callable[[float], str] = _time
     ) -> str:
         rows = [[n, *_compared({c: value(r) for c, r in t["results"].items()}, names, show)] for n, t in tasks.items()]
-        return f"## {title}\n\n{about}\n\n{_table(['task', *names, 'best peer', '×'], rows)}"
+        return f"## {title}\n\n{about}\n\n{_table(_headings('task', names), rows)}"
 
     bounds = []
     for name, task in tasks.items():
         bound = task["flops"] / peak
         steps = _median(task["results"][OWN], "step"), _best(task)
         reached = [f"{100 * bound / seconds:.0f} %" if seconds else "–" for seconds in steps]
-        batch, flops = str(task["sizes"]["batch"]), f"{task['flops'] / 1e6:.3g}"
+        batch, flops = str(task["sizes"]["batch"]), f"{task['flops'] / 1e6:,.2f}"
         bounds.append([name, task["about"], batch, flops, _time(bound), *reached])
     headings = ["task", "what", "batch", "MFLOP a step", "limit at FMA peak", "Hornbeam reaches", "best peer reaches"]
     return [
@@ -109,7 +110,7 @@ def _imports(tasks: dict[str, Any], names: list[str]) -> str:
         for name, result in task["results"].items():
             seconds[name] += [result[which]["import"] for which in ("cold", "warm") if which in result]
     medians = {name: statistics.median(values) if values else None for name, values in seconds.items()}
-    table = _table(["", *names, "best peer", "×"], [["import", *_compared(medians, names, _time)]])
+    table = _table(_headings("", names), [["import", *_compared(medians, names, _time)]])
     return f"## Import until a model can be built\n\nThe median of all processes.\n\n{table}"
 
 
@@ -125,8 +126,8 @@ def _group(name: str, group: dict[str, Any], machine: dict[str, Any]) -> str:
         elif own and facts["nbytes"]:
             reached = f"{100 * facts['nbytes'] / own / machine[f'bytes{one}']:.0f} % of triad"
         rows.append([case, *_compared(values, names, _time), reached])
-    headings = ["case", *names, "best peer", "×", "Hornbeam reaches"]
-    return f"## {name}\n\n{group['about']}; threads: {group['threads']}.\n\n{_table(headings, rows)}"
+    table = _table(_headings("case", names, "Hornbeam reaches"), rows)
+    return f"## {name}\n\n{group['about']}; threads: {group['threads']}.\n\n{table}"
 
 
 def _failures(data: dict[str, Any]) -> str:
@@ -161,14 +162,22 @@ def _best(task: dict[str, Any]) -> float | None:
 
 
 def _compared(values: dict[str, Any], names: list[str], show: Callable[[float], str]) -> list[str]:
-    """Cells for each name, then the best peer's name and the ratio."""
+    """Cells for ``_headings``."""
     cells = [show(values[n]) if values.get(n) else "–" for n in names]
     rivals = {n: values[n] for n in names if n != OWN and values.get(n)}
-    if not rivals:
-        return [*cells, "–", "–"]
-    best = min(rivals, key=rivals.__getitem__)
     own = values.get(OWN)
-    return [*cells, best, f"{rivals[best] / own:.2f}" if own else "–"]
+
+    def ratio(names: list[str]) -> str:
+        return f"{min(rivals[n] for n in names) / own:.2f}" if own and names else "–"
+
+    keras = [ratio([n for n in rivals if n.startswith("keras-")])] if any(n.startswith("keras-") for n in names) else []
+    best = min(rivals, key=rivals.__getitem__) if rivals else "–"
+    return [*cells, *keras, best, ratio([*rivals])]
+
+
+def _headings(first: str, names: list[str], *last: str) -> list[str]:
+    keras = ["× Keras"] if any(n.startswith("keras-") for n in names) else []
+    return [first, *names, *keras, "best peer", "×", *last]
 
 
 def _table(headings: list[str], rows: Iterable[Iterable[str]]) -> str:
