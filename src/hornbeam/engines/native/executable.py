@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 from hornbeam.base.spec import Spec
 from hornbeam.engines.native.jit import Code
 from hornbeam.engines.native.plan import ALIGNMENT
-from hornbeam.engines.native.threads import pool
+from hornbeam.engines.native.threads import available, pool
 from hornbeam.ir.node import Node
 from hornbeam.ir.program import apply
 
@@ -54,7 +53,7 @@ class NativeExecutable:
     ) -> None:
         self._code = code  # keeps the addresses below alive
         self.layout, self.roots = layout, tuple(roots)
-        self.threads = threads or os.cpu_count() or 1
+        self.threads = threads or available()
         given = {*range(layout.params), *layout.results}
         self.peak_bytes = layout.nbytes + sum(layout.specs[i].nbytes for i in given)
         entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -117,8 +116,8 @@ class _Frame:
     """
 
     def __init__(self, layout: Layout) -> None:
-        self.table = np.zeros(len(layout.specs) + 2, np.uint64)  # then a pool, and how many threads may work
-        self.address = self.table.ctypes.data
+        self.table = (ctypes.c_uint64 * (len(layout.specs) + 2))()  # then a pool, and how many threads may work
+        self.address = ctypes.addressof(self.table)
         self.arrays: list[Any] = [None] * len(layout.specs)
         self.rings: dict[int, list[np.ndarray]] = {i: [] for i in layout.results}
         self.addresses: dict[int, int] = {}  # of the arrays in the rings, by id
