@@ -133,13 +133,19 @@ def stencil(x: Node) -> Node:
     return x
 
 
+def views(x: Node) -> Node:
+    for i in range(1000):
+        x = movement.TRANSPOSE(x, axes=(1, 0)) if i % 2 else movement.REVERSE(x, axes=(0,))
+    return x
+
+
 def norms(x: Node) -> Node:
     for axis in (1, 0) * 15:
         x = arith.TANH(x - reduce.spread(reduce.REDUCE_MAX(x, axes=(axis,)), x, (axis,)))
     return x
 
 
-@pytest.mark.parametrize(("make", "shape"), [(chain, (100,)), (stencil, (97,)), (norms, (33, 20))])
+@pytest.mark.parametrize(("make", "shape"), [(chain, (100,)), (stencil, (97,)), (views, (6, 6)), (norms, (33, 20))])
 @pytest.mark.timeout(60)
 def test_deep(make: Callable[[Node], Node], shape: tuple[int, ...]) -> None:
     agrees([float32(*shape)], make)

@@ -27,7 +27,8 @@ from hornbeam.ir.primitives.movement import CONCAT, CONSTANT, IOTA, PAD, PICK, R
 from hornbeam.ir.program import Program
 
 MAX_ROOTS = 24  # nodes computed by one kernel: beyond that registers and pointers spill
-MAX_OPERATIONS = 100  # maps in one kernel: code grows no faster than the program
+MAX_OPERATIONS = 100  # maps and views in one kernel: code grows no faster than the program
+MAX_VIEWS = 64  # views on views that nothing holds
 MAX_SCRATCH = 64 * 1024  # bytes of row values that a cluster may keep between its passes over a row
 
 
@@ -127,6 +128,9 @@ class Fusion:
     def _place(self) -> None:
         self.kinds = {n: self.kind(n) for n in self.nodes}
         roots = {n for n in self.program.roots if n.primitive not in (PARAM, CONSTANT)}
+        depth: dict[Node, int] = {}  # of views on views
+        for node in self.nodes:
+            depth[node] = 1 + depth.get(node.args[0], 0) if self.kinds[node] == "view" and node.args else 0
         for node in reversed(self.nodes):
             kind = self.kinds[node]
             if kind in ("leaf", "pick"):
@@ -138,12 +142,15 @@ class Fusion:
             readers = self._readers(node)
             needed = node in roots or any(self._needs_memory(node, u) for u in self.users.get(node, ()))
             needed = needed or (kind == "map" and any(self.kinds[r] in ("block", "host") for r in readers))
+            homes = {id(self.cluster_of[r]): self.cluster_of[r] for r in readers if r in self.cluster_of}
             if kind == "view":
-                if needed:
+                if needed or (depth[node] % MAX_VIEWS == MAX_VIEWS - 1 and readers):
                     self.memory.add(node)
                     self._own(node, "map")
+                else:
+                    for home in homes.values():
+                        home.operations += 1
                 continue
-            homes = {id(self.cluster_of[r]): self.cluster_of[r] for r in readers if r in self.cluster_of}
             needed = needed or self._read_in_several_places(node)
             if needed or len(homes) != 1 or not self._takes(next(iter(homes.values())), node):
                 if readers or needed:
@@ -426,71 +433,88 @@ class Reads:
 
 
 class Dependencies:
-    """The graph of clusters: who reads whom, kept up to date while clusters are joined."""
+    """The graph of clusters: who reads whom, kept up to date while clusters are joined.
+
+    ``order`` numbers the clusters so that what is read comes before its readers; numbers may be left out.
+    """
 
     def __init__(self, fusion: Fusion, clusters: list[Cluster]) -> None:
-        self.fusion = fusion
         self.inputs: dict[Cluster, dict[Cluster, None]] = {}
-        self.reads: dict[Cluster, set[Node]] = {}
+        self.outputs: dict[Cluster, dict[Cluster, None]] = {c: {} for c in clusters}
+        self.reads: dict[Cluster, dict[Node, None]] = {}
+        self.readers: dict[Node, dict[Cluster, None]] = {}
         for c in clusters:
             sources = {s: None for r in c.roots for s in fusion.sources(r)}
-            self.reads[c] = set(sources)
+            self.reads[c] = sources
             self.inputs[c] = dict.fromkeys(fusion.cluster_of[s] for s in sources if s in fusion.memory)
+            for s in sources:
+                self.readers.setdefault(s, {})[c] = None
+            for i in self.inputs[c]:
+                self.outputs[i][c] = None
         self.order = {c: i for i, c in enumerate(clusters)}
+        self.at = dict(enumerate(clusters))  # number -> cluster
 
     def neighbours(self, cluster: Cluster) -> list[Cluster]:
         """Clusters that ``cluster`` reads, then those that read what it reads, the latest first."""
-        direct = [c for c in self.inputs[cluster] if c.kind == "loop"]
         size = _product(cluster.space)
-        big = {s for s in self.reads[cluster] if _single(s) and s.spec.size >= size}
-        siblings = [
-            c for c in self.inputs
-            if c is not cluster and c.kind == "loop" and self.order[c] < self.order[cluster]
-            and not big.isdisjoint(self.reads[c])
-        ]  # fmt: skip
-        return sorted(direct, key=lambda c: -self.order[c]) + sorted(siblings, key=lambda c: -self.order[c])
+        big = [s for s in self.reads[cluster] if _single(s) and s.spec.size >= size]
+        direct = [c for c in self.inputs[cluster] if c.kind == "loop"]
+        siblings = {c: None for s in big for c in self.readers[s] if c.kind == "loop"}
+        earlier = [c for c in siblings if self.order[c] < self.order[cluster] and c not in self.inputs[cluster]]
+        return [*sorted(direct, key=self._late), *sorted(earlier, key=self._late)]
+
+    def _late(self, cluster: Cluster) -> int:
+        return -self.order[cluster]
 
     def independent(self, first: Cluster, second: Cluster) -> bool:
-        """Whether no way leads from one to the other through a third, so that joining them makes no circle."""
-        for a, b in ((first, second), (second, first)):
-            stack = [c for c in self.inputs[b] if c is not a]
-            seen: set[Cluster] = set()
-            while stack:
-                c = stack.pop()
-                if c is a:
-                    return False
-                if c in seen or self.order[c] < self.order[a]:
-                    continue
+        """Whether no way leads from ``first`` to the later ``second`` through a third: they join without a circle."""
+        stack = [c for c in self.inputs[second] if c is not first]
+        seen: set[Cluster] = set()
+        while stack:
+            c = stack.pop()
+            if c is first:
+                return False
+            if c not in seen and self.order[c] > self.order[first]:
                 seen.add(c)
                 stack.extend(self.inputs[c])
         return True
 
     def merge(self, first: Cluster, second: Cluster) -> None:
-        self.inputs[first] = {c: None for c in (*self.inputs[first], *self.inputs[second]) if c not in (first, second)}
-        self.reads[first] |= self.reads.pop(second)
-        del self.inputs[second]
-        for c, inputs in self.inputs.items():
-            if second in inputs:
-                self.inputs[c] = {i if i is not second else first: None for i in inputs}
-        # ``first`` now runs as late as what it took in: keep the order a topological one.
-        self._reorder()
+        """``first`` takes in ``second``, which is later."""
+        for c in self.inputs.pop(second):
+            del self.outputs[c][second]
+            if c is not first:
+                self.inputs[first][c] = None
+                self.outputs[c][first] = None
+        for c in self.outputs.pop(second):
+            self.inputs[c] = {i if i is not second else first: None for i in self.inputs[c]}
+            self.outputs[first][c] = None
+        for s in self.reads.pop(second):
+            del self.readers[s][second]
+            self.reads[first][s] = None
+            self.readers[s][first] = None
+        self._reorder(first, second)
 
-    def _reorder(self) -> None:
-        self.order = {c: i for i, c in enumerate(self.ordered())}
+    def _reorder(self, first: Cluster, second: Cluster) -> None:
+        """What ``second`` read now comes before ``first``: of the clusters between them, those that need ``first`` move
+        behind it."""
+        low, high = self.order[first], self.order.pop(second)
+        numbers = [n for n in range(low, high + 1) if n in self.at]
+        behind: dict[Cluster, None] = {first: None}
+        before: list[Cluster] = []
+        for n in numbers:
+            c = self.at.pop(n)
+            if c is first or c is second:
+                continue
+            if any(i in behind for i in self.inputs[c]):
+                behind[c] = None
+            else:
+                before.append(c)
+        for n, c in zip(numbers, [*before, *behind], strict=False):
+            self.order[c], self.at[n] = n, c
 
     def ordered(self) -> list[Cluster]:
-        done: dict[Cluster, None] = {}
-        stack = [(c, False) for c in sorted(self.inputs, key=lambda c: self.order[c], reverse=True)]
-        while stack:
-            c, expanded = stack.pop()
-            if c in done:
-                continue
-            if expanded:
-                done[c] = None
-            else:
-                stack.append((c, True))
-                stack.extend((i, False) for i in reversed(list(self.inputs[c])) if i not in done)
-        return list(done)
+        return sorted(self.inputs, key=lambda c: self.order[c])
 
 
 def _product(shape: Shape) -> int:
