@@ -38,8 +38,9 @@ def numbers(seed: int, shape: tuple[int, ...], dtype: Any = np.float32) -> np.nd
 
 @pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("dtype", dtypes.INTEGERS + dtypes.FLOATS, ids=lambda d: d.name)
-def test_argsort(dtype: Any, lanes: int) -> None:
-    x = numbers(0, (3, 101, 2), dtype)
+@pytest.mark.parametrize("length", [101, 303])
+def test_argsort(length: int, dtype: Any, lanes: int) -> None:
+    x = numbers(0, (3, length, 2), dtype)
     if dtypes.is_floating(dtype):
         x[0, ::7] = np.nan
         x[0, 1::7] = -np.array(np.nan, dtype)
@@ -53,10 +54,13 @@ def test_argsort(dtype: Any, lanes: int) -> None:
         check(index.ARGSORT, [x], lanes, axis=1, descending=descending)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 64, 65, 1000, 4097])
+@pytest.mark.parametrize("n", [1, 2, 3, 64, 65, 255, 256, 4097])
 def test_argsort_of_long_lines(n: int) -> None:
     for dtype in (np.float32, np.float64, np.int16):
-        check(index.ARGSORT, [numbers(n, (2, n), dtype)], 16, axis=1, descending=False)
+        for descending in (False, True):
+            check(index.ARGSORT, [numbers(n, (2, n), dtype)], 16, axis=1, descending=descending)
+            far = np.random.default_rng(n).normal(size=(2, n)) * 1e4
+            check(index.ARGSORT, [far.astype(dtype)], 16, axis=1, descending=descending)
 
 
 @pytest.mark.parametrize("lanes", LANES)

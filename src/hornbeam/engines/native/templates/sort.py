@@ -1,7 +1,8 @@
-"""Stable sorting of positions: bottom-up merges of keys that compare as unsigned integers.
+"""Stable sorting of positions by keys that compare as unsigned integers.
 
-A key of up to 32 bits and its position share one word, so that comparing words is comparing keys, then positions.
-Keys of 64 bits go along with their positions in a second array.
+A key of up to 32 bits and its position share one word. Long lines of words are dealt out by one byte of the key after
+the other, the last byte first; short lines, and keys of 64 bits with their positions in a second array, are merged
+bottom-up.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from hornbeam.ir.node import Node
 
 U32, U64 = dtypes.uint32, dtypes.uint64
 Item = list[Value]
+DEALT = 256  # words of a line that is long enough to be dealt out
 
 
 def argsort(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
@@ -29,6 +31,7 @@ def argsort(module: Module, fusion: Fusion, name: str, node: Node, machine: Targ
     lines = node.spec.size // steps
     wide = x.dtype.itemsize == 8
     arrays = (U64, U32) if wide else (U64,)
+    dealing = not wide and steps >= DEALT
     levels = (steps - 1).bit_length()
     each = [-(-steps * d.itemsize // 64) * 64 for d in arrays]  # bytes
 
@@ -84,15 +87,56 @@ def argsort(module: Module, fusion: Fusion, name: str, node: Node, machine: Targ
             f.loop(index(0), runs, 1, merge, hint="run")
 
         def result(i: Value) -> None:
-            item = get(buffers[levels % 2], i)
+            item = get(buffers[0 if dealing else levels % 2], i)
             place = f.cast(item[-1], dtypes.int32)
             f.store(place, f.address(b.out, b.at([(start, 1), (i, after)]), dtypes.int32))
 
         f.loop(index(0), index(steps), 1, fill, hint="f")
-        f.loop(index(0), index(levels), 1, level, hint="level")
+        if dealing:
+            deal(f, buffers[0][0], buffers[1][0], steps)
+        else:
+            f.loop(index(0), index(levels), 1, level, hint="level")
         f.loop(index(0), index(steps), 1, result, hint="r")
 
-    return b.units(lines, unit, node.spec.size * max(levels, 1) * 4, scratch=lines * 2 * sum(each))
+    return b.units(lines, unit, node.spec.size * (40 if dealing else 40 * max(levels, 1)), scratch=lines * 2 * sum(each))
+
+
+def deal(f: Function, source: str, target: str, length: int) -> None:
+    """Sort words by their upper half: four times into 256 heaps, which stay in order. The result is at ``source``."""
+    counts = f.alloca(U32, 4 * 256)
+    one, byte = f.constant(1, U32), f.constant(255, U64)
+
+    def heap(word: Value, number: int) -> str:
+        digit = f.bits("and", f.bits("lshr", word, f.constant(32 + 8 * number, U64)), byte)
+        return f.address(counts, f.add(Value(digit.ref, I64), index(256 * number)), U32)
+
+    def count(i: Value) -> None:
+        word = f.load(f.address(source, i, U64), U64)
+        for number in range(4):
+            at = heap(word, number)
+            f.store(f.add(f.load(at, U32), one), at)
+
+    zero = f.constant(0, U32)
+    f.loop(index(0), index(4 * 256), 1, lambda i: f.store(zero, f.address(counts, i, U32)), hint="z")
+    f.loop(index(0), index(length), 1, count, hint="n")
+    for number in range(4):
+
+        def begin(d: Value, total: Value, number: int = number) -> list[Value]:
+            at = f.address(counts, f.add(d, index(256 * number)), U32)
+            many = f.load(at, U32)
+            f.store(total, at)
+            return [f.add(total, many)]
+
+        def move(i: Value, number: int = number, source: str = source, target: str = target) -> None:
+            word = f.load(f.address(source, i, U64), U64)
+            at = heap(word, number)
+            place = f.load(at, U32)
+            f.store(f.add(place, one), at)
+            f.store(word, f.address(target, f.cast(place, I64), U64))
+
+        f.loop(index(0), index(256), 1, begin, [zero], hint="d")
+        f.loop(index(0), index(length), 1, move, hint="w")
+        source, target = target, source
 
 
 def choose(f: Function, condition: Value, x: str, y: str) -> str:
