@@ -102,7 +102,7 @@ def argsort(module: Module, fusion: Fusion, name: str, node: Node, machine: Targ
 
 
 def deal(f: Function, source: str, target: str, length: int) -> None:
-    """Sort words by their upper half: four times into 256 heaps, which stay in order. The result is at ``source``."""
+    """Sort words by their upper half: four times into 256 heaps that keep their order. The result is at ``source``."""
     counts = f.alloca(U32, 4 * 256)
     one, byte = f.constant(1, U32), f.constant(255, U64)
 
