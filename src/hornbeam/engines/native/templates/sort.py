@@ -98,7 +98,8 @@ def argsort(module: Module, fusion: Fusion, name: str, node: Node, machine: Targ
             f.loop(index(0), index(levels), 1, level, hint="level")
         f.loop(index(0), index(steps), 1, result, hint="r")
 
-    return b.units(lines, unit, node.spec.size * (40 if dealing else 40 * max(levels, 1)), scratch=lines * 2 * sum(each))
+    steps_each = 40 if dealing else 40 * max(levels, 1)
+    return b.units(lines, unit, node.spec.size * steps_each, scratch=lines * 2 * sum(each))
 
 
 def deal(f: Function, source: str, target: str, length: int) -> None:
