@@ -33,7 +33,7 @@ STORAGE_ONLY = (float8_e4m3fn, float8_e5m2)  # cast to and from, never computed 
 ALL = (bool_, *INTEGERS, *FLOATS, *COMPLEX, *STORAGE_ONLY)
 
 _BY_NAME = {d.name: d for d in ALL}
-_KNOWN = frozenset(ALL)
+_KNOWN = {d: d for d in ALL}
 _ALIASES = {"half": float16, "float": float32, "double": float64}  # by which C and TensorFlow call them
 
 
@@ -43,8 +43,9 @@ def as_dtype(dtype: Any) -> DType:
     Raises DTypeError listing the valid names if there is none.
     """
     if isinstance(dtype, np.dtype):
-        if dtype in _KNOWN:
-            return dtype
+        known = _KNOWN.get(dtype)
+        if known is not None:
+            return known
         if dtype.name in _BY_NAME:
             return _BY_NAME[dtype.name]
     elif dtype is float:
