@@ -1,6 +1,5 @@
 """Eager execution: one primitive at a time, with the numbers of every other mode, and little on top of NumPy."""
 
-import timeit
 import weakref
 
 import numpy as np
@@ -82,16 +81,3 @@ def test_shape_errors_name_the_users_line():
         hb.ones(2) + hb.ones(3)
     with pytest.raises(hb.DTypeError):
         ~hb.ones(2)
-
-
-def cost(f, repeat=15, number=200) -> float:
-    """Microseconds of the fastest of many short runs: what is left when nothing else runs."""
-    f()
-    return min(timeit.repeat(f, repeat=repeat, number=number)) / number * 1e6
-
-
-def test_an_operation_costs_a_few_microseconds():
-    x = np.ones((4, 4), np.float32)
-    a = as_tensor(x)
-    # As a ratio, since other work slows both: about 20 on an idle machine, NumPy's addition being 0.4 µs.
-    assert cost(lambda: a + a) < 100 * cost(lambda: x + x)

@@ -3,7 +3,6 @@
 import gc
 import threading
 import time
-import timeit
 import weakref
 from collections import namedtuple
 
@@ -513,16 +512,3 @@ def test_deep_graphs():
     del program, tape, y
     deep.clear()
     gc.collect()
-
-
-def test_a_call_costs_little_more_than_its_numpy():
-    def compute(x):
-        return ((x + x) * x - x) * x * x
-
-    def cost(f, x):
-        f(x)
-        return min(timeit.repeat(lambda: f(x), repeat=15, number=100))
-
-    x = np.ones((4, 4), np.float32)
-    # As a ratio, since other work slows both: about 12 on an idle machine.
-    assert cost(hb.function(compute), as_tensor(x)) < 100 * cost(compute, x)

@@ -73,27 +73,37 @@ def test_readers_never_see_half_a_run():
     assert a.numpy()[0] == 400
 
 
-def slow(*_):
-    time.sleep(0.15)
-    return np.float32(0)
+def meeting(threads):
+    """A callback that returns 0 when ``threads`` of its calls are under way at once, and fails if they never are."""
+    barrier = threading.Barrier(threads, timeout=60)
+
+    def meet(*_):
+        barrier.wait()
+        return np.float32(0)
+
+    return hb.callback(meet, [], [hb.TensorSpec((), "float32")])[0]
 
 
-def test_readers_overlap_and_do_not_wait_for_a_writer():
+def test_readers_overlap():
     v = hb.Variable(1.0)
-    pause = lambda: hb.callback(slow, [], [hb.TensorSpec((), "float32")])[0]
-    read, write = hb.function(lambda: v + pause()), hb.function(lambda: v.assign(v + 1.0 + pause()))
-    read(), write()
+    read = hb.function(lambda: v + meeting(4))
+    assert in_threads(4, lambda k: float(read())) == [1.0] * 4
 
-    start = time.perf_counter()
-    in_threads(4, lambda k: float(read()))
-    assert time.perf_counter() - start < 0.45  # one after the other would be 0.6
 
+def test_readers_do_not_wait_for_a_writer():
+    v, begun, go_on = hb.Variable(2.0), threading.Event(), threading.Event()
+
+    def wait(*_):
+        begun.set()
+        assert go_on.wait(60)
+        return np.float32(1)
+
+    write = hb.function(lambda: v.assign(v + hb.callback(wait, [], [hb.TensorSpec((), "float32")])[0]))
     writer = threading.Thread(target=write)
     writer.start()
-    time.sleep(0.03)
-    start = time.perf_counter()
+    assert begun.wait(60)
     assert float(v) == 2  # the state before the run that goes on
-    assert time.perf_counter() - start < 0.1
+    go_on.set()
     writer.join()
     assert float(v) == 3
 
@@ -114,16 +124,19 @@ def test_writers_take_turns():
 
 
 def test_sessions_do_not_wait_for_each_other():
+    barrier = threading.Barrier(4, timeout=60)
+
+    def meet(*_):
+        barrier.wait()
+        return np.float32(1)
+
     def work(k):
         with hb.Session():
             v = hb.Variable(0.0)
-            write = hb.function(lambda: v.assign_add(hb.callback(slow, [], [hb.TensorSpec((), "float32")])[0]))
-            write()
-            return hb.current_session().nbytes
+            hb.function(lambda: v.assign_add(hb.callback(meet, [], [hb.TensorSpec((), "float32")])[0]))()
+            return float(v)
 
-    start = time.perf_counter()
-    assert in_threads(4, work) == [4] * 4
-    assert time.perf_counter() - start < 0.45
+    assert in_threads(4, work) == [1.0] * 4
 
 
 def test_lazy_first_values_are_made_once():
@@ -152,12 +165,19 @@ def test_closing_waits_for_a_run_that_writes():
     sess = hb.Session()
     with sess.as_default():
         v = hb.Variable(0.0)
-        write = hb.function(lambda: v.assign_add(1.0 + hb.callback(slow, [], [hb.TensorSpec((), "float32")])[0]))
+        begun = threading.Event()
+
+        def slow(*_):
+            begun.set()
+            time.sleep(0.1)  # long enough to be closed meanwhile, if closing did not wait
+            return np.float32(1)
+
+        write = hb.function(lambda: v.assign_add(hb.callback(slow, [], [hb.TensorSpec((), "float32")])[0]))
         context = contextvars.copy_context()
         done = []
         thread = threading.Thread(target=lambda: done.append(context.run(lambda: float(write()))))
         thread.start()
-        time.sleep(0.05)
+        assert begun.wait(60)
         sess.close()
         thread.join()
     assert done == [1]
