@@ -115,6 +115,14 @@ def test_convolution(case: Any, channels: int, groups: int, features: int, lanes
     check(contract.CONV_KERNEL_GRAD, [x, y], lanes, shape=window, **attrs)
 
 
+def test_the_kernel_s_gradient_of_a_long_line() -> None:
+    """The cotangent is larger than a cache, which a product on its own would copy a panel at a time."""
+    attrs = {"strides": (10,), "padding": ((0, 0),), "dilation": (1,), "groups": 1}
+    x, y = numbers(5, (1, 40_000, 1)), numbers(6, (1, 3986, 100))
+    for lanes in LANES:
+        check(contract.CONV_KERNEL_GRAD, [x, y], lanes, shape=(150,), **attrs)
+
+
 LARGE = [  # shape, axes: split into parts, or with axes before, between and behind those that are kept
     ((70001, 3), (0,)), ((2, 70001), (1,)), ((3, 300, 400, 5), (1, 2)), ((65536,), (0,)), ((7, 40000, 2), (0, 1)),
     ((40, 1, 3000, 1, 2), (0, 2)), ((5, 6, 7, 8), (1,)), ((5, 6, 7, 8), (0, 2)), ((5, 6, 7, 8), (1, 3)),

@@ -142,11 +142,9 @@ class Emitter:
         """Emits the product ``p`` once; the result calls it with addresses."""
         how = gemm.plan(p, self.machine)
         if min(p.m, p.n) > 1:
-            how = replace(
-                how,
-                pack_b=how.pack_b and not how.swap and p.b.column != 1,
-                pack_a=how.pack_a and how.swap and p.a.row != 1,
-            )
+            pack_b = how.pack_b and not how.swap and p.b.column != 1
+            pack_a = how.pack_a and how.swap and p.a.row != 1
+            how = replace(how, pack_a=pack_a, pack_b=pack_b, own_b=how.own_b and pack_b)
         code = gemm.emit(self.module, f"{self.name}.{label}", p, self.machine, how=how)
 
         def call(f: Function, a: str, b: str, c: str) -> None:
