@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hornbeam.base.spec import Spec
-from hornbeam.engines.engine import Options, register
+from hornbeam.engines.engine import Loop, Options, one_by_one, register
 from hornbeam.ir.node import Node
 from hornbeam.ir.program import Program, conform
 from hornbeam.ir.simplify import simplify
@@ -65,6 +65,9 @@ class ReferenceExecutable:
                 for i in dead:
                     values[i] = None
         return [values[i] for i in self.roots]
+
+    def repeat(self, arguments: Sequence[np.ndarray], loop: Loop) -> list[np.ndarray]:
+        return one_by_one(self, arguments, loop)
 
 
 def _nbytes(spec: Any) -> int:

@@ -29,6 +29,7 @@ from hornbeam.runtime import session as sessions
 from hornbeam.runtime import tape
 from hornbeam.runtime.eager import EAGER, settled
 from hornbeam.runtime.graph import GraphTensor
+from hornbeam.runtime.rows import batch_of, check_rows, check_samples, each
 from hornbeam.runtime.tensor import Tensor, as_array, as_tensor, cast_exactly, concrete
 from hornbeam.runtime.trace import Static, Trace, Traced, trace
 from hornbeam.runtime.variable import variable_of
@@ -142,6 +143,46 @@ class Function:
         traced = self._traced(Signature(structure, leaves), flat)
         outs = run_program(traced.program, inputs)
         returned = [o.value if isinstance(o, Static) else outs[o] for o in traced.outputs]
+        return tree.unflatten(traced.structure, returned)
+
+    def over_rows(self, rows: np.ndarray | range, *args: Any, stacked: bool = False) -> Any:
+        """Call it once for each element of ``rows``, on those rows of every array in ``args``, in one native call.
+
+        A training loop without its Python: every call finds the state that the one before left, and the bits are those
+        of a loop of calls. Not while tracing or recording, when it *is* a loop of calls.
+
+        Args:
+            rows: integers of shape (calls, batch); or ``range(first, stop, batch)`` where rows follow each other.
+            args: arrays (or tensors) with samples along their first axis, in any structure; what else is among them is
+                passed as it is.
+            stacked: whether to return the results of every call, stacked along a new first axis, instead of the last's.
+        Raises ShapeError for arrays without samples or of different numbers of them, IndexError for rows that they do
+        not have.
+        """
+        args, kwargs = self._arguments(args, {}) if self.input_signature is None else (args, {})
+        flat, structure = tree.flatten((args, kwargs))
+        flat = [leaf.array if type(leaf) is Tensor and not leaf.is_symbolic else leaf for leaf in flat]
+        fed = [i for i, leaf in enumerate(flat) if isinstance(leaf, np.ndarray)]
+        rows = check_rows(rows, check_samples([flat[i] for i in fed]))
+        if current() is not EAGER or tape.active.get() or self.input_signature is not None:
+            results = []
+            for some in each(rows):
+                leaves = [leaf[some] if isinstance(leaf, np.ndarray) else leaf for leaf in flat]
+                args, kwargs = tree.unflatten(structure, leaves)
+                results.append(self(*args, **kwargs))
+            return tree.map(lambda *parts: as_tensor(list(parts)), *results) if stacked else results[-1]
+        batch, keys = batch_of(rows), [_key(leaf) if i not in fed else None for i, leaf in enumerate(flat)]
+        for i in fed:
+            dtype = dtypes.as_dtype(flat[i].dtype)
+            flat[i] = np.ascontiguousarray(flat[i], dtype)
+            keys[i] = Spec((batch, *flat[i].shape[1:]), dtype)
+        traced = self._traced(Signature(structure, tuple(keys)), flat)
+        outs = sessions.current().repeat(traced.program, [flat[i] for i in fed], rows, stacked)
+        calls = len(rows)
+        returned = [
+            concrete(outs[o]) if not isinstance(o, Static) else [o.value] * calls if stacked else o.value
+            for o in traced.outputs
+        ]
         return tree.unflatten(traced.structure, returned)
 
     def program(self, *args: Any, **kwargs: Any) -> Program:

@@ -276,6 +276,35 @@ class Session:
             self._store(list(zip(program.updates, map(concrete, values), strict=True)))
             return outputs, read
 
+    def repeat(
+        self,
+        program: Program,
+        inputs: Sequence[np.ndarray],
+        rows: np.ndarray | range,
+        stacked: bool = False,
+    ) -> list[np.ndarray]:
+        """Run ``program`` for each of ``rows`` on those rows of ``inputs``, every run on the state that the last one left.
+
+        All of it is one run to other threads: its updates are written together after the last. See ``engine.Loop``.
+        Returns the outputs of the last run; with ``stacked`` those of every run, stacked.
+        """
+        self._check_open()
+        executable = self.executable(program)
+        self.runs += len(rows)
+        parameters = {variable: len(program.inputs) + i for i, variable in enumerate(program.reads)}
+        carried = [
+            (parameters[variable], len(program.outputs) + i)
+            for i, variable in enumerate(program.updates)
+            if variable in parameters
+        ]
+        loop = engines.Loop(inputs, rows, carried, len(program.outputs) if stacked else 0)
+        with self.writing(program.updates) if program.updates else nullcontext():
+            read = self.read_all(program.reads)
+            results = executable.repeat([t.array for t in read], loop)
+            outputs, values = results[: len(program.outputs)], results[len(program.outputs) :]
+            self._store(list(zip(program.updates, map(concrete, values), strict=True)))
+        return outputs
+
     def executable(self, program: Program) -> Any:
         """What this session's engine made of ``program`` or of an equal one, compiled on first use.
 

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hornbeam.base.spec import Spec
+from hornbeam.engines.engine import Loop, one_by_one
 from hornbeam.engines.native.jit import Code
 from hornbeam.engines.native.plan import ALIGNMENT
+from hornbeam.engines.native.repeat import Feed, Job, repeat
 from hornbeam.engines.native.threads import available, pool
 from hornbeam.ir.node import Node
 from hornbeam.ir.program import apply
@@ -60,6 +62,8 @@ class NativeExecutable:
         self.steps: list[Callable[[int], None] | HostStep] = [
             entry(code[s]) if isinstance(s, str) and code is not None else s for s in segments  # type: ignore[misc]
         ]  # fmt: skip
+        # The address of the code, if the whole run is one piece of it.
+        self._entry = code[segments[0]] if code is not None and len(segments) == 1 else 0  # type: ignore[index]
         self._frames: list[_Frame] = []
         self._lock = threading.Lock()
 
@@ -69,24 +73,8 @@ class NativeExecutable:
         return [s.node for s in self.steps if isinstance(s, HostStep)]
 
     def run(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
-        with self._lock:
-            frame = self._frames.pop() if self._frames else _Frame(self.layout)
-        arrays, table = frame.arrays, frame.table
-        layout = self.layout
-        for i, a in enumerate(arguments):
-            address = frame.addresses.get(id(a))
-            if address is None:
-                if not a.flags.c_contiguous:
-                    a = np.ascontiguousarray(a).reshape(a.shape)
-                address = a.__array_interface__["data"][0]
-            arrays[i] = a
-            table[i] = address
-        for i in layout.results:
-            a = arrays[i] = frame.result(i, layout.specs[i])
-            table[i] = frame.addresses.get(id(a)) or a.__array_interface__["data"][0]
-            del a
-        if self.threads > 1:
-            table[-2], table[-1] = pool(self.threads).address, self.threads
+        frame = self._begin(arguments)
+        arrays = frame.arrays
         try:
             for step in self.steps:
                 if isinstance(step, HostStep):
@@ -95,10 +83,84 @@ class NativeExecutable:
                     step(frame.address)
             return [arrays[i] for i in self.roots]
         finally:
-            for i in (*range(layout.params), *layout.results):
-                arrays[i] = None
-            with self._lock:
-                self._frames.append(frame)
+            self._end(frame)
+
+    def repeat(self, arguments: Sequence[np.ndarray], loop: Loop) -> list[np.ndarray]:
+        """In one native call, unless there are host steps or a result is no buffer of its own."""
+        layout, roots = self.layout, self.roots
+        turning = dict.fromkeys(roots[root] for _, root in loop.carried)
+        stacked = dict.fromkeys(roots[: loop.stacked])
+        made = set(layout.results)
+        alone = len(stacked) == loop.stacked and made >= stacked.keys() and not stacked.keys() & set(roots[loop.stacked :])
+        if not self._entry or not (made >= turning.keys() and alone):
+            return one_by_one(self, arguments, loop)
+        fed, steps = len(loop.sources), len(loop.rows)
+        frame = self._begin(arguments, fed)
+        arrays, table = frame.arrays, frame.table
+        try:
+            # NOTE: held until the call returns: buffers for listed rows, and a second one for each result that turns.
+            listed = None if isinstance(loop.rows, range) else np.ascontiguousarray(loop.rows, np.int64)
+            feeds, buffers = [], []
+            for i, source in enumerate(loop.sources):
+                spec = layout.specs[i]
+                row, at = spec.nbytes // max(spec.shape[0], 1), _address(source)
+                if listed is None:
+                    feeds.append(Feed(i, at + loop.rows[0] * row, row, 0))
+                else:
+                    buffers.append(np.empty(spec.shape, spec.dtype))
+                    feeds.append(Feed(i, at, row, _address(buffers[-1])))
+            others = {i: frame.result(i, layout.specs[i]) for i in turning} if steps > 1 else {}
+            stacks = {i: np.empty((steps, *layout.specs[i].shape), layout.specs[i].dtype) for i in stacked}
+            repeat(
+                Job(
+                    function=self._entry,
+                    table=frame.address,
+                    steps=steps,
+                    batch=layout.specs[0].shape[0] if fed else 0,
+                    rows=0 if listed is None else _address(listed),
+                    feeds=feeds,
+                    moves=[(parameter, roots[root]) for parameter, root in loop.carried],
+                    turns=[(i, _address(a)) for i, a in others.items()],
+                    stacks=[(i, _address(a), layout.specs[i].nbytes) for i, a in stacks.items()],
+                    pool=table[-2] if self.threads > 1 else 0,
+                    threads=self.threads,
+                )
+            )
+            if steps % 2 == 0:
+                for i, a in others.items():
+                    arrays[i] = a
+            for i, a in stacks.items():
+                arrays[i] = a
+            return [arrays[i] for i in roots]
+        finally:
+            self._end(frame)
+
+    def _begin(self, arguments: Sequence[np.ndarray], first: int = 0) -> _Frame:
+        """A frame with the addresses of ``arguments``, whose first is the parameter ``first``, and of the results."""
+        with self._lock:
+            frame = self._frames.pop() if self._frames else _Frame(self.layout)
+        arrays, table, layout = frame.arrays, frame.table, self.layout
+        for i, a in enumerate(arguments, first):
+            address = frame.addresses.get(id(a))
+            if address is None:
+                if not a.flags.c_contiguous:
+                    a = np.ascontiguousarray(a).reshape(a.shape)
+                address = _address(a)
+            arrays[i] = a
+            table[i] = address
+        for i in layout.results:
+            a = arrays[i] = frame.result(i, layout.specs[i])
+            table[i] = frame.addresses.get(id(a)) or _address(a)
+            del a
+        if self.threads > 1:
+            table[-2], table[-1] = pool(self.threads).address, self.threads
+        return frame
+
+    def _end(self, frame: _Frame) -> None:
+        for i in (*range(self.layout.params), *self.layout.results):
+            frame.arrays[i] = None
+        with self._lock:
+            self._frames.append(frame)
 
     def _run_on_host(self, step: HostStep, arrays: list[Any]) -> None:
         with np.errstate(all="ignore"):
@@ -106,6 +168,10 @@ class NativeExecutable:
         for i, value in zip(step.results, values if isinstance(values, tuple) else (values,), strict=True):
             if i >= 0:
                 arrays[i][...] = value
+
+
+def _address(a: np.ndarray) -> int:
+    return a.__array_interface__["data"][0]
 
 
 class _Frame:
@@ -142,5 +208,5 @@ class _Frame:
         a = np.empty(spec.shape, spec.dtype)
         if COUNTS_REFERENCES and len(ring) < 3:
             ring.append(a)
-            self.addresses[id(a)] = a.__array_interface__["data"][0]
+            self.addresses[id(a)] = _address(a)
         return a
