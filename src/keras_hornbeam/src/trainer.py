@@ -12,7 +12,6 @@ from keras.src import tree
 from keras.src.backend import config
 from keras.src.trainers import trainer as base_trainer
 from keras.src.trainers.data_adapters import array_slicing, data_adapter_utils
-from keras.src.trainers.epoch_iterator import EpochIterator
 from keras.src.utils import traceback_utils
 from keras.src.utils.python_utils import pythonify_logs
 
@@ -22,6 +21,7 @@ from hornbeam.runtime import session as sessions
 from hornbeam.runtime.function import function
 from hornbeam.runtime.tape import GradientTape
 from hornbeam.runtime.tensor import Tensor
+from keras_hornbeam.src.epochs import Epochs, Rows, watches_batches
 from keras_hornbeam.src.ops.core import convert_to_numpy, convert_to_tensor
 
 
@@ -73,51 +73,19 @@ class Trainer(base_trainer.BaseTrainer):
 
     # -- one call: ``steps_per_execution`` steps -----------------------------------------------------------------------
 
-    def _stepper(self, step):
-        """``step`` on one batch: a traced function, or the Python method itself under ``run_eagerly``.
-
-        A model with ``jit_compile=False``, which is set or follows from a layer in it, may ask for values: it then
-        falls back to Python.
-        """
-        traced = function(step, name=f"{self.name}.{step.__name__}")
-        eager = self.run_eagerly
-
-        def run(data):
-            nonlocal eager
-            data = tree.map_structure(_as_input, data)
-            if not eager:
-                try:
-                    return traced(data)
-                except TracingError:
-                    if self.jit_compile:
-                        raise
-                    sessions.current().ledger.note("fallback", f"{traced.name} runs eagerly: it asks for values")
-                    eager = True
-            return step(data)
-
-        return run
-
     def make_train_function(self, force=False):
         if self.train_function is None or force:
-            self.train_function = _last_of(self._stepper(self.train_step))
+            self.train_function = Steps(self, self.train_step).last
         return self.train_function
 
     def make_test_function(self, force=False):
         if self.test_function is None or force:
-            self.test_function = _last_of(self._stepper(self.test_step))
+            self.test_function = Steps(self, self.test_step).last
         return self.test_function
 
     def make_predict_function(self, force=False):
         if self.predict_function is None or force:
-            step = self._stepper(self.predict_step)
-
-            def predict(batches):
-                outputs = [step(data) for data in batches]
-                if len(outputs) == 1:
-                    return outputs[0]
-                return tree.map_structure(lambda *parts: concat(list(parts), axis=0), *outputs)
-
-            self.predict_function = predict
+            self.predict_function = Steps(self, self.predict_step).joined
         return self.predict_function
 
     # -- loops ---------------------------------------------------------------------------------------------------------
@@ -152,7 +120,7 @@ class Trainer(base_trainer.BaseTrainer):
             (x, y, sample_weight), validation_data = array_slicing.train_validation_split(
                 (x, y, sample_weight), validation_split=validation_split
             )
-        iterator = EpochIterator(
+        iterator = Epochs(
             x=x,
             y=y,
             sample_weight=sample_weight,
@@ -167,13 +135,14 @@ class Trainer(base_trainer.BaseTrainer):
 
         self.stop_training = False
         self.make_train_function()
+        watched = watches_batches(callbacks, "train")
         callbacks.on_train_begin()
         training_logs, logs = None, {}
         for epoch in range(self._initial_epoch or initial_epoch, epochs):
             self.reset_metrics()
             callbacks.on_epoch_begin(epoch)
             with iterator.catch_stop_iteration():
-                for begin, end, batches in iterator:
+                for begin, end, batches in iterator.executions(not self.run_eagerly, watched):
                     callbacks.on_train_batch_begin(begin)
                     logs = self.train_function(batches)
                     callbacks.on_train_batch_end(end, logs)
@@ -202,7 +171,7 @@ class Trainer(base_trainer.BaseTrainer):
     def _validate(self, validation_data, batch_size, steps, callbacks):
         x, y, sample_weight = data_adapter_utils.unpack_x_y_sample_weight(validation_data)
         if self._eval_epoch_iterator is None:
-            self._eval_epoch_iterator = EpochIterator(
+            self._eval_epoch_iterator = Epochs(
                 x=x,
                 y=y,
                 sample_weight=sample_weight,
@@ -243,7 +212,7 @@ class Trainer(base_trainer.BaseTrainer):
         iterator = (
             self._eval_epoch_iterator
             if cached
-            else EpochIterator(
+            else Epochs(
                 x=x,
                 y=y,
                 sample_weight=sample_weight,
@@ -262,7 +231,7 @@ class Trainer(base_trainer.BaseTrainer):
         logs = {}
         self.reset_metrics()
         with iterator.catch_stop_iteration():
-            for begin, end, batches in iterator:
+            for begin, end, batches in iterator.executions(not self.run_eagerly, watches_batches(callbacks, "test")):
                 callbacks.on_test_batch_begin(begin)
                 logs = self.test_function(batches)
                 callbacks.on_test_batch_end(end, logs)
@@ -274,7 +243,7 @@ class Trainer(base_trainer.BaseTrainer):
 
     @traceback_utils.filter_traceback
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
-        iterator = EpochIterator(
+        iterator = Epochs(
             x=x,
             batch_size=batch_size,
             steps_per_epoch=steps,
@@ -288,7 +257,7 @@ class Trainer(base_trainer.BaseTrainer):
         callbacks.on_predict_begin()
         collected, structure = [], None
         with iterator.catch_stop_iteration():
-            for begin, end, batches in iterator:
+            for begin, end, batches in iterator.executions(not self.run_eagerly, watches_batches(callbacks, "predict")):
                 callbacks.on_predict_batch_begin(begin)
                 outputs = self.predict_function(batches)
                 structure = outputs
@@ -375,16 +344,56 @@ class Trainer(base_trainer.BaseTrainer):
         iterator.reset()
 
 
-def _last_of(step):
-    """Steps over a list of batches; the logs of the last."""
+class Steps:
+    """A step over many batches: a traced function, or the Python method itself under ``run_eagerly``.
 
-    def run(batches):
+    A model with ``jit_compile=False``, which is set or follows from a layer in it, may ask for values: it then falls
+    back to Python.
+    """
+
+    def __init__(self, model, step):
+        self.step, self.must_compile, self.eager = step, model.jit_compile, model.run_eagerly
+        self.traced = function(step, name=f"{model.name}.{step.__name__}")
+
+    def last(self, batches):
+        """The logs of the last."""
+        if isinstance(batches, Rows) and not self.eager:
+            try:
+                return self.traced.over_rows(batches.rows, batches.data)
+            except TracingError as error:
+                self._fall_back(error)
         logs = {}
         for data in batches:
-            logs = step(data)
+            logs = self._one(data)
         return logs
 
-    return run
+    def joined(self, batches):
+        """The predictions for all of them."""
+        if isinstance(batches, Rows) and not self.eager:
+            try:
+                outputs = self.traced.over_rows(batches.rows, batches.data, stacked=True)
+                return tree.map_structure(lambda x: x.reshape((-1, *x.shape[2:])) if x.ndim > 1 else x, outputs)
+            except TracingError as error:
+                self._fall_back(error)
+        outputs = [self._one(data) for data in batches]
+        if len(outputs) == 1:
+            return outputs[0]
+        return tree.map_structure(lambda *parts: concat(list(parts), axis=0), *outputs)
+
+    def _one(self, data):
+        data = tree.map_structure(_as_input, data)
+        if not self.eager:
+            try:
+                return self.traced(data)
+            except TracingError as error:
+                self._fall_back(error)
+        return self.step(data)
+
+    def _fall_back(self, error):
+        if self.must_compile:
+            raise error
+        sessions.current().ledger.note("fallback", f"{self.traced.name} runs eagerly: it asks for values")
+        self.eager = True
 
 
 def _as_input(x):
