@@ -16,9 +16,10 @@ def check_samples(arrays: Sequence[np.ndarray]) -> int:
         raise ShapeError("over_rows: there is no array among the arguments to take rows of.")
     found = {a.shape[:1] for a in arrays}
     if len(found) > 1 or () in found:
+        shapes = ", ".join(str(a.shape) for a in arrays)
         raise ShapeError(
             explain(
-                f"over_rows: arrays of shapes {', '.join(str(a.shape) for a in arrays)} have no common number of samples.",
+                f"over_rows: arrays of shapes {shapes} have no common number of samples.",
                 why="Every call gets the same rows of all of them.",
                 fix="give every array one first axis, of the same length; close over what is no sample",
             )

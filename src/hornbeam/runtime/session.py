@@ -259,9 +259,7 @@ class Session:
         """
         return self.execute_and_tell(program, inputs)[0]
 
-    def execute_and_tell(
-        self, program: Program, inputs: Sequence[np.ndarray]
-    ) -> tuple[list[np.ndarray], list[Tensor]]:
+    def execute_and_tell(self, program: Program, inputs: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[Tensor]]:
         """``execute``, and the state that the run has seen (in the order of ``program.reads``), for tapes."""
         self._check_open()
         executable = self.executable(program)
@@ -283,7 +281,7 @@ class Session:
         rows: np.ndarray | range,
         stacked: bool = False,
     ) -> list[np.ndarray]:
-        """Run ``program`` for each of ``rows`` on those rows of ``inputs``, every run on the state that the last one left.
+        """Run ``program`` for each of ``rows`` on those rows of ``inputs``, each on the state that the last run left.
 
         All of it is one run to other threads: its updates are written together after the last. See ``engine.Loop``.
         Returns the outputs of the last run; with ``stacked`` those of every run, stacked.
@@ -432,4 +430,3 @@ def _leave(session: Session) -> None:
     if session in entered:
         del entered[len(entered) - 1 - entered[::-1].index(session)]
         _entered.set(tuple(entered))
-

@@ -1,4 +1,4 @@
-"""The batches of ``fit``, ``evaluate`` and ``predict``: one at a time, or many steps' worth as rows of the user's arrays.
+"""The batches of ``fit``, ``evaluate`` and ``predict``: one at a time, or those of many steps as rows of arrays.
 
 Where the data are arrays and nobody looks at single batches, a whole stretch of an epoch is one native call. How long a
 stretch is follows from how long the last one took, so that the progress bar moves and Ctrl-C is heard.
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from keras.src import callbacks as callbacks_module
 from keras.src import tree
+from keras.src.backend.config import floatx
 from keras.src.callbacks.callback_list import CallbackList
-from keras.src.trainers.data_adapters import array_slicing
+from keras.src.trainers.data_adapters import array_slicing, data_adapter_utils
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 from keras.src.trainers.epoch_iterator import EpochIterator
 from keras.src.utils.python_utils import is_default
@@ -101,7 +102,7 @@ def _array(sliceable: Any) -> Any:
     """The dense array in it, of a dtype that batches of it keep; False if there is none, None for None."""
     if sliceable is None:
         return None
-    array = getattr(sliceable, "array", None)
+    array: Any = getattr(sliceable, "array", None)
     if isinstance(array, Tensor):
         return array.array
     if type(sliceable) is not array_slicing.NumpySliceable or type(array) not in (np.ndarray, np.memmap):
@@ -115,8 +116,25 @@ def _array(sliceable: Any) -> Any:
     return np.ascontiguousarray(array) if array.nbytes <= COPY else False
 
 
+def one_batch(x: Any, batch_size: int | None) -> Any:
+    """What the only batch of ``predict`` is, if ``x`` are arrays that fit in one as they are; else None."""
+    leaves = [x] if type(x) is np.ndarray else tree.flatten(x)
+    most = batch_size or 32
+    for a in leaves:
+        if type(a) is not np.ndarray or a.dtype not in _KEPT or not a.ndim or not 0 < len(a) <= most:
+            return None
+        if a.dtype == np.float32 and floatx() != "float32":
+            return None
+    if len({len(a) for a in leaves}) != 1:
+        return None
+    return data_adapter_utils.pack_x_y_sample_weight(x)
+
+
+_KEPT = frozenset(map(np.dtype, ("float32", "int8", "int16", "int32", "int64", "uint8", "bool")))
+
+
 def _rows_of(adapter: ArrayDataAdapter) -> tuple[np.ndarray | range, np.ndarray | range]:
-    """Rows of the full batches of the epoch that begins, and of the one that is not full: in the adapter's own order."""
+    """Rows of the full batches of the epoch that begins, and of the partial one, as the adapter orders them."""
     order = list(adapter._get_iterator(lambda _, indices: indices, 0))
     partial = adapter.partial_batch_size
     full, rest = (order[:-1], order[-1:]) if partial else (order, [])

@@ -20,8 +20,8 @@ from hornbeam.ops.array import concat
 from hornbeam.runtime import session as sessions
 from hornbeam.runtime.function import function
 from hornbeam.runtime.tape import GradientTape
-from hornbeam.runtime.tensor import Tensor
-from keras_hornbeam.src.epochs import Epochs, Rows, watches_batches
+from hornbeam.runtime.tensor import Tensor, concrete
+from keras_hornbeam.src.epochs import Epochs, Rows, one_batch, watches_batches
 from keras_hornbeam.src.ops.core import convert_to_numpy, convert_to_tensor
 
 
@@ -243,6 +243,10 @@ class Trainer(base_trainer.BaseTrainer):
 
     @traceback_utils.filter_traceback
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        if verbose == 0 and not callbacks and steps is None:
+            batch = one_batch(x, batch_size)
+            if batch is not None:  # nobody looks on: no loop, no callbacks
+                return self._predict_at_once(batch)
         iterator = Epochs(
             x=x,
             batch_size=batch_size,
@@ -292,8 +296,7 @@ class Trainer(base_trainer.BaseTrainer):
         return self._logs_of(self.test_function, data, return_dict)
 
     def predict_on_batch(self, x):
-        self.make_predict_function()
-        return tree.map_structure(convert_to_numpy, self.predict_function([_batch(x)]))
+        return self._predict_at_once(data_adapter_utils.pack_x_y_sample_weight(x))
 
     # -- names of Keras 2, which steps written for TensorFlow still use ------------------------------------------------
 
@@ -307,6 +310,10 @@ class Trainer(base_trainer.BaseTrainer):
         return self._compile_metrics
 
     # -- helpers -------------------------------------------------------------------------------------------------------
+
+    def _predict_at_once(self, data):
+        self.make_predict_function()
+        return tree.map_structure(convert_to_numpy, self.predict_function([data]))
 
     def _logs_of(self, fn, data, return_dict):
         self.reset_metrics()
@@ -369,10 +376,10 @@ class Steps:
 
     def joined(self, batches):
         """The predictions for all of them."""
-        if isinstance(batches, Rows) and not self.eager:
+        if isinstance(batches, Rows) and len(batches) > 1 and not self.eager:
             try:
                 outputs = self.traced.over_rows(batches.rows, batches.data, stacked=True)
-                return tree.map_structure(lambda x: x.reshape((-1, *x.shape[2:])) if x.ndim > 1 else x, outputs)
+                return tree.map_structure(_unstacked, outputs)
             except TracingError as error:
                 self._fall_back(error)
         outputs = [self._one(data) for data in batches]
@@ -394,6 +401,11 @@ class Steps:
             raise error
         sessions.current().ledger.note("fallback", f"{self.traced.name} runs eagerly: it asks for values")
         self.eager = True
+
+
+def _unstacked(x):
+    """(calls, batch, …) as (samples, …)."""
+    return concrete(x.array.reshape((-1, *x.shape[2:]))) if x.ndim > 1 else x
 
 
 def _as_input(x):

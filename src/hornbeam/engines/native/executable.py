@@ -91,7 +91,9 @@ class NativeExecutable:
         turning = dict.fromkeys(roots[root] for _, root in loop.carried)
         stacked = dict.fromkeys(roots[: loop.stacked])
         made = set(layout.results)
-        alone = len(stacked) == loop.stacked and made >= stacked.keys() and not stacked.keys() & set(roots[loop.stacked :])
+        alone = (
+            len(stacked) == loop.stacked and made >= stacked.keys() and not stacked.keys() & set(roots[loop.stacked :])
+        )
         if not self._entry or not (made >= turning.keys() and alone):
             return one_by_one(self, arguments, loop)
         fed, steps = len(loop.sources), len(loop.rows)

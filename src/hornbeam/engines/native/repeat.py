@@ -14,7 +14,7 @@ The job is an array of 64-bit words: a header (the numbers below), then the tabl
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -76,10 +76,10 @@ def repeat(job: Job) -> None:
     _entry()(words.ctypes.data)
 
 
-_loaded: list[tuple[jit.Code, ctypes._CFuncPtr]] = []
+_loaded: list[tuple[jit.Code, Callable[[int], None]]] = []
 
 
-def _entry() -> ctypes._CFuncPtr:
+def _entry() -> Callable[[int], None]:
     if not _loaded:
         text = _SOURCE.replace("$parts", str(PARTS)).replace("$parallel_for", PARALLEL_FOR)
         code = jit.load(cache.object_code(text, host()), [REPEAT], {PARALLEL_FOR: parallel_for()})
