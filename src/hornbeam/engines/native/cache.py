@@ -58,7 +58,7 @@ def object_code(text: str, target: Target, level: int = jit.OPTIMIZE) -> bytes:
     return code
 
 
-def key_parts(text: str, target: Target, level: int) -> dict[str, Any]:
+def key_parts(text: str, target: Target, level: int = jit.OPTIMIZE) -> dict[str, Any]:
     """Everything that decides the bytes of an object, besides chance. A new flag that changes code belongs here."""
     return {
         "text": hashlib.sha256(text.encode()).hexdigest(),

@@ -1,6 +1,6 @@
 """The page: how a Program becomes machine code.
 
-    simplify -> fuse -> emit -> plan (all in ``lowered``) -> jit -> Executable
+    recall, or simplify -> fuse -> emit -> plan (all in ``lowered``) -> jit -> Executable
 
 A node without native code becomes a *host step*, run by its row's reference between compiled segments; ``host_steps``
 of the Executable lists them.
@@ -8,10 +8,12 @@ of the Executable lists them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hornbeam.base.spec import Spec
 from hornbeam.engines.engine import Executable, Options, register
-from hornbeam.engines.native import cache, jit
-from hornbeam.engines.native.executable import Layout, NativeExecutable
+from hornbeam.engines.native import cache, jit, recall
+from hornbeam.engines.native.executable import HostStep, Layout, NativeExecutable
 from hornbeam.engines.native.llvm import Module
 from hornbeam.engines.native.lowered import Lowered
 from hornbeam.engines.native.prepare import prepared
@@ -56,15 +58,35 @@ register(NativeEngine())
 
 def build(program: Program, machine: Machine, threads: int | None = None) -> NativeExecutable:
     """``program`` for ``machine``, to run on at most ``threads`` threads (None: one per core)."""
+    key = recall.key_of(program, machine)
+    known = recall.load(key)
+    if known is not None:
+        return executable(*known, threads)
     module = Module()
     lowered = Lowered(module, prepared(program), machine, TEMPLATES)
     segments = lowered.segments("run", shared=True)
-    symbols = [s for s in segments if isinstance(s, str)]
     text = str(module)
-    imports = {PARALLEL_FOR: parallel_for()} if PARALLEL_FOR in module.declared else {}
-    code = jit.load(cache.object_code(text, machine), symbols, imports) if symbols else None
-    roots = [lowered.places[r] for r in lowered.program.roots]
-    return NativeExecutable(code, segments, layout(lowered), roots, threads if imports else 1)
+    compiled = recall.Compiled(
+        object_key=cache.key_of(cache.key_parts(text, machine)),
+        symbols=tuple(s for s in segments if isinstance(s, str)),
+        layout=layout(lowered),
+        roots=tuple(lowered.places[r] for r in lowered.program.roots),
+        shares_work=PARALLEL_FOR in module.declared,
+    )
+    code = cache.object_code(text, machine) if compiled.symbols else b""
+    if compiled.symbols == tuple(segments) != ():
+        recall.save(key, compiled)
+    return executable(compiled, code, threads, segments)
+
+
+def executable(
+    compiled: recall.Compiled, code: bytes, threads: int | None, segments: Sequence[str | HostStep] | None = None
+) -> NativeExecutable:
+    """``code`` linked into this process. ``segments`` are given where there are host steps between its symbols."""
+    imports = {PARALLEL_FOR: parallel_for()} if compiled.shares_work else {}
+    linked = jit.load(code, compiled.symbols, imports) if compiled.symbols else None
+    segments = compiled.symbols if segments is None else segments
+    return NativeExecutable(linked, segments, compiled.layout, compiled.roots, threads if imports else 1)
 
 
 def layout(lowered: Lowered) -> Layout:
