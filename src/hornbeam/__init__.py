@@ -33,6 +33,7 @@ from hornbeam.errors import (
     GradientError,
     HornbeamError,
     KerasSetupError,
+    NonFiniteError,
     RetraceError,
     SessionClosedError,
     SessionError,

@@ -11,6 +11,7 @@
     │   ├── SessionClosedError              the session, or a variable's home, was closed
     │   └── UninitializedVariableError      a variable without a value in this session
     ├── FetchError (ValueError)             something that cannot be fetched
+    ├── NonFiniteError (ArithmeticError)    a NaN or infinity made of finite numbers, with HORNBEAM_NANS=1
     ├── RetraceError (ValueError)           a function that creates variables on a later call
     ├── StrictModeError (RuntimeError)      what a ledger would have noted, in a strict session
     └── KerasSetupError (ImportError)       Keras cannot be made to use this backend
@@ -74,6 +75,10 @@ class FeedError(InvalidArgumentError):
 
 class FetchError(HornbeamError, ValueError):
     """Something that is not part of the session's graph was fetched."""
+
+
+class NonFiniteError(HornbeamError, ArithmeticError):
+    """An operation made a NaN or an infinity of finite numbers while ``HORNBEAM_NANS=1``."""
 
 
 class RetraceError(HornbeamError, ValueError):

@@ -207,10 +207,11 @@ def test_object_code_is_kept_and_runs(directory):
     text = "define i64 @f(i64 %x) {\n  %r = add i64 %x, 1\n  ret i64 %r\n}\n"
     with config.CACHE(str(directory)):
         first = cache.object_code(text, host())
-        assert cache.object_code(text, host()) == first
+        again = cache.object_code(text, host())
+        assert first.code == again.code and (first.source, again.source) == ("compiled", "disk")
         store = cache.current()
         assert store is not None and (store.hits, store.misses) == (1, 1)
-        code = jit.load(first, ["f"])
+        code = jit.load(first.code, ["f"])
         assert ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(code["f"])(1) == 2
 
 

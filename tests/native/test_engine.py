@@ -15,16 +15,16 @@ from hornbeam.base.spec import spec
 from hornbeam.engines.native.llvm import Module
 from hornbeam.engines.native.loops import Kernel
 from hornbeam.engines.native.lowered import Lowered
+from hornbeam.engines.native.prepare import prepared
 from hornbeam.engines.native.target import host
 from hornbeam.engines.native.templates import TEMPLATES
 from hornbeam.ir.program import Program
-from hornbeam.ir.simplify import simplify
 from hornbeam.runtime.trace import trace
 
 
 def steps(program: Program) -> list[Any]:
     """The kernels (and host steps) that the program becomes."""
-    return Lowered(Module(), simplify(program), host(), TEMPLATES).steps
+    return Lowered.of(Module(), prepared(program), host(), TEMPLATES).steps
 
 
 def traced(fn: Callable[..., Any], *shapes: tuple[int, ...]) -> Program:

@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hornbeam import config
 from hornbeam.base.spec import Spec
+from hornbeam.engines import stages
 from hornbeam.engines.engine import Loop, Options, one_by_one, register
+from hornbeam.engines.nonfinite import refuse
 from hornbeam.ir.node import Node
 from hornbeam.ir.program import Program, conform
 from hornbeam.ir.simplify import simplify
@@ -70,6 +73,19 @@ class ReferenceExecutable:
         return one_by_one(self, arguments, loop)
 
 
+class WaryExecutable(ReferenceExecutable):
+    """Stops at the first row that makes a NaN or an infinity of finite operands (``NANS=1``)."""
+
+    def run(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
+        values: list[Any] = [*arguments, *[None] * len(self.steps)]
+        with np.errstate(all="ignore"):
+            for node, reference, attrs, sources, target, _ in self.steps:
+                operands = [values[i] for i in sources]
+                values[target] = conform(reference(*operands, **attrs), node.spec, node)
+                refuse(node, operands, values[target])
+        return [values[i] for i in self.roots]
+
+
 def _nbytes(spec: Any) -> int:
     return spec.nbytes if isinstance(spec, Spec) else sum(s.nbytes for s in spec)
 
@@ -78,7 +94,11 @@ class ReferenceEngine:
     name = "reference"
 
     def compile(self, program: Program, options: Options) -> ReferenceExecutable:
-        return ReferenceExecutable(simplify(program))
+        stage = stages.begin(program)
+        kind = WaryExecutable if config.NANS.value else ReferenceExecutable
+        executable = kind(stage("simplify", simplify, program))
+        stages.say(1, f"compile  {program.name}: {len(executable.steps)} rows for the reference engine")
+        return executable
 
 
 register(ReferenceEngine())

@@ -58,8 +58,11 @@ _interned: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
 _interning = threading.Lock()  # two threads that make the same node must get one: results of a row are told by identity
 
 
-def make(primitive: Primitive, args: tuple[Node, ...], attrs: dict[str, Any]) -> Node:
-    """The Node for this application. Raises what the row's ``infer`` raises, with the user's line."""
+def make(primitive: Primitive, args: tuple[Node, ...], attrs: dict[str, Any], line: str | None = None) -> Node:
+    """The Node for this application. Raises what the row's ``infer`` raises, with the user's line.
+
+    ``line`` is that of the node which this one stands in for; found by looking for it if None.
+    """
     items = tuple(attrs.items())
     key = (primitive, tuple(map(id, args)), items)  # ids: == of nodes makes a node. The interned node keeps its args
     node = None if primitive.effect else _interned.get(key)
@@ -69,7 +72,8 @@ def make(primitive: Primitive, args: tuple[Node, ...], attrs: dict[str, Any]) ->
         except HornbeamError as error:
             raise _with_line(error) from None
         node = Node()
-        node.primitive, node.args, node.attrs, node.spec, node.line = primitive, args, items, spec, user_line()
+        node.primitive, node.args, node.attrs, node.spec = primitive, args, items, spec
+        node.line = user_line() if line is None else line
         if not primitive.effect:
             with _interning:
                 return _interned.setdefault(key, node)
@@ -117,18 +121,21 @@ def remake(node: Node, args: tuple[Node, ...]) -> Node:
     """``node`` with other arguments; ``node`` itself if they are the same."""
     if all(a is b for a, b in zip(args, node.args, strict=True)):
         return node
-    return make(node.primitive, args, dict(node.attrs))
+    return make(node.primitive, args, dict(node.attrs), node.line)
 
 
 class NodeInterpreter:
-    """Applying a primitive makes a Node."""
+    """Applying a primitive makes a Node. ``line`` is the user's line that new ones get, where it is known."""
+
+    def __init__(self) -> None:
+        self.line: str | None = None
 
     def bind(self, primitive: Primitive, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
-        node = make(primitive, tuple(map(as_node, args)), attrs)
+        node = make(primitive, tuple(map(as_node, args)), attrs, self.line)
         return results(node) if primitive.multiple else node
 
     def constant(self, array: np.ndarray) -> Node:
-        return make(CONSTANT, (), {"value": Literal(array)})
+        return make(CONSTANT, (), {"value": Literal(array)}, self.line)
 
 
 NODES = NodeInterpreter()

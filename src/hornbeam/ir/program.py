@@ -100,12 +100,10 @@ class Program:
 
 def render(program: Program, indent: str = "") -> str:
     """A form to read aloud: one node a line, bodies of control flow indented below the node that has them."""
-    names = {p: f"x{i}" for i, p in enumerate(program.inputs)}
-    names |= {p: names_of(slot) for slot, p in program.reads.items()}
+    names = numbered(program)
     header = ", ".join(f"{names[p]}: {p.spec}" for p in program.params)
     lines = [f"{indent}{program.name}({header}):"]
-    for i, node in enumerate(program.nodes):
-        names[node] = f"%{i}"
+    for node in program.nodes:
         spec = node.spec if isinstance(node.spec, Spec) else f"({', '.join(map(str, node.spec))})"
         parts = [names[a] for a in node.args]
         bodies = []
@@ -117,6 +115,13 @@ def render(program: Program, indent: str = "") -> str:
     lines.append(f"{indent}  return {', '.join(names[n] for n in program.outputs)}")
     lines += [f"{indent}  {names_of(slot)} := {names[n]}" for slot, n in program.updates.items()]
     return "\n".join(lines)
+
+
+def numbered(program: Program) -> dict[Node, str]:
+    """What its printed form calls every node: ``x0`` an input, ``@kernel`` state, ``%3`` what is computed."""
+    names = {p: f"x{i}" for i, p in enumerate(program.inputs)}
+    names |= {p: names_of(slot) for slot, p in program.reads.items()}
+    return names | {node: f"%{i}" for i, node in enumerate(program.nodes)}
 
 
 def names_of(slot: Slot) -> str:

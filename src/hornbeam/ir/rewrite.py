@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hornbeam.ir.bind import interpreting
-from hornbeam.ir.node import NODES, Node, as_node, remake
+from hornbeam.ir.node import Node, NodeInterpreter, as_node, remake
 from hornbeam.ir.operators import Operators
 from hornbeam.ir.primitive import Primitive
 from hornbeam.ir.primitives.movement import CONSTANT
@@ -102,10 +102,15 @@ class Rules(list[tuple[Pattern, Callable[..., Any]]]):
 
 
 def rewrite(program: Program, rules: Rules) -> Program:
-    """``program`` with ``rules`` applied to every node, arguments first, until none fits."""
+    """``program`` with ``rules`` applied to every node, arguments first, until none fits.
+
+    What stands in for a node has the node's line.
+    """
     env: dict[Node, Node] = {p: p for p in program.params}
-    with interpreting(NODES):
+    nodes = NodeInterpreter()
+    with interpreting(nodes):
         for node in program.nodes:
+            nodes.line = node.line
             new = remake(node, tuple(env[a] for a in node.args))
             while (better := rules.apply(new)) is not None:
                 new = better

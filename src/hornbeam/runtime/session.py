@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, NamedTuple
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import numpy as np
 
@@ -29,7 +29,6 @@ from hornbeam.errors import (
     explain,
     user_line,
 )
-from hornbeam.ir.check import check
 from hornbeam.ir.node import make, param, results
 from hornbeam.ir.primitive import Primitive
 from hornbeam.ir.program import Program
@@ -41,6 +40,7 @@ _default: list[Session] = []
 _default_lock = threading.Lock()
 _moment = threading.Lock()  # held while values are fetched or stored together, never while anything is computed
 _numbers = itertools.count(1)
+_sessions: WeakSet[Session] = WeakSet()
 
 MAX_OPERATIONS = 4096  # eager executables kept: primitives times shapes
 
@@ -111,6 +111,7 @@ class Session:
         self._operations: OrderedDict[Any, Any] = OrderedDict()
         self._writing = threading.RLock()  # held through a run that writes
         self._graph_block: Any = None  # the graph's own `with` block, while this session is in one
+        _sessions.add(self)
 
     # -- being current -----------------------------------------------------------------------------
 
@@ -153,9 +154,7 @@ class Session:
                 with _moment:
                     self.closed_at = user_line() or "unknown"
                     self.state.clear()
-                self._executables.clear()
-                self._by_structure.clear()
-                self._operations.clear()
+                self._forget()
         with _default_lock:
             if _default and _default[0] is self:
                 _default.clear()
@@ -319,13 +318,15 @@ class Session:
     def set_threads(self, threads: int | None) -> None:
         """Let its computations use so many threads from here on; None leaves it to the engine."""
         self.options = self.options._replace(threads=threads)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of what was compiled; it is compiled again when it is needed."""
         self._executables.clear()
         self._by_structure.clear()
         self._operations.clear()
 
     def _compile(self, program: Program) -> Any:
-        if config.CHECK.value:
-            check(program)
         executable = self.engine.compile(program, self.options)
         on_host = Counter(node.primitive.name for node in getattr(executable, "host_steps", ()))
         if on_host:
@@ -430,3 +431,12 @@ def _leave(session: Session) -> None:
     if session in entered:
         del entered[len(entered) - 1 - entered[::-1].index(session)]
         _entered.set(tuple(entered))
+
+
+def _forget_everywhere() -> None:
+    for session in list(_sessions):
+        session._forget()
+
+
+for _flag in (config.CHECK, config.DEBUG, config.DUMP, config.NANS):  # what they show is built into what was compiled
+    _flag.on_change(_forget_everywhere)

@@ -26,12 +26,13 @@ import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite
 import llvmlite.binding as llvm
 
 from hornbeam import config
+from hornbeam.engines import stages
 from hornbeam.engines.native import jit
 from hornbeam.engines.native.target import Target
 
@@ -44,18 +45,27 @@ _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os
 _log = logging.getLogger("hornbeam.cache")
 
 
-def object_code(text: str, target: Target, level: int = jit.OPTIMIZE) -> bytes:
+class Found(NamedTuple):
+    """Object code, and where it is from: ``disk`` or ``compiled``."""
+
+    code: bytes
+    source: str
+
+
+def object_code(text: str, target: Target, level: int = jit.OPTIMIZE) -> Found:
     """``jit.compile``, answered from disk if it can be."""
     store = current()
     if store is None:
-        return jit.compile(text, target, level)
+        return Found(jit.compile(text, target, level), "compiled")
     parts = key_parts(text, target, level)
     key = key_of(parts)
     code = store.get(key)
-    if code is None:
-        code = jit.compile(text, target, level)
-        store.put(key, code, parts)
-    return code
+    if code is not None:
+        return Found(code, "disk")
+    stages.say(1, f"cache miss  {key[:16]}…  " + "  ".join(f"{n}={v!s:.24}" for n, v in parts.items()))
+    code = jit.compile(text, target, level)
+    store.put(key, code, parts)
+    return Found(code, "compiled")
 
 
 def key_parts(text: str, target: Target, level: int = jit.OPTIMIZE) -> dict[str, Any]:

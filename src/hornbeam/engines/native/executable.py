@@ -64,13 +64,13 @@ class NativeExecutable:
         ]  # fmt: skip
         # The address of the code, if the whole run is one piece of it.
         self._entry = code[segments[0]] if code is not None and len(segments) == 1 else 0  # type: ignore[index]
+        self.host_steps: list[Node] = [s.node for s in segments if isinstance(s, HostStep)]  # rows without native code
         self._frames: list[_Frame] = []
         self._lock = threading.Lock()
 
-    @property
-    def host_steps(self) -> list[Node]:
-        """Rows without native code."""
-        return [s.node for s in self.steps if isinstance(s, HostStep)]
+    def watched(self, steps: Sequence[Callable[[int], None]]) -> None:
+        """Let ``steps`` run in the place of its own; each run is a call of Python from here on."""
+        self.steps, self._entry = list(steps), 0
 
     def run(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         frame = self._begin(arguments)

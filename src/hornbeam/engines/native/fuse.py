@@ -22,6 +22,7 @@ from hornbeam.engines.native.affine import VIEWS, Form, Index, offset, positions
 from hornbeam.engines.native.llvm import SUPPORTED
 from hornbeam.engines.native.mathlib import supports
 from hornbeam.engines.native.prepare import REDUCTIONS, prepared
+from hornbeam.ir.check import CheckError
 from hornbeam.ir.node import PARAM, Node
 from hornbeam.ir.primitives.movement import CONCAT, CONSTANT, IOTA, PAD, PICK, RESHAPE
 from hornbeam.ir.program import Program
@@ -73,6 +74,26 @@ class Fusion:
         self.cluster_of: dict[Node, Cluster] = {}
         self._place()
         self.clusters = self._joined()
+
+    def __str__(self) -> str:
+        from hornbeam.engines.native import printed  # for eyes only
+
+        return printed.clusters(self)
+
+    def verify(self) -> None:
+        """Raises CheckError unless every cluster comes after what it reads, and every result is computed or given."""
+        ready: set[Node] = set(self.program.params)
+        for cluster in self.clusters:
+            inside = set(cluster.roots)
+            for root in cluster.roots:
+                for source in self.sources(root):
+                    if source not in ready and source not in inside and source.primitive is not CONSTANT:
+                        raise CheckError(f"{cluster!r} reads {source!r}, which no earlier cluster computes.\n{self}")
+            ready |= inside
+        for root in self.program.roots:
+            base = root.args[0] if root.primitive is PICK else root
+            if base not in ready and base.primitive is not CONSTANT:
+                raise CheckError(f"no cluster computes the result {root!r}.\n{self}")
 
     # -- what goes to memory -------------------------------------------------------------------
 

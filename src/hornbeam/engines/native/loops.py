@@ -268,7 +268,7 @@ class LoopEmitter:
     def _row(self, row: Value) -> Sequence[Value]:
         self._bases(self._decoded(row, self.space.outer))
         self.scalars, self.kept = {}, {}
-        for stage in range(1 + max([self._level(t.node, t.at) for t in self.targets] + [0])):
+        for stage in range(self.stages):
             self.stage = stage
             self._stage(stage)
         return ()
@@ -308,13 +308,26 @@ class LoopEmitter:
 
     def _stage(self, stage: int) -> None:
         f, n = self.f, self.space.length
-        sums = [r for r in self.reductions if self._level(r.args[0], self.here) == stage]
-        full = [t for t in self.targets if self._level(t.node, t.at) == stage and self._is_full(t)]
-        keep = self._to_keep(stage)
+        sums, full, keep = self.work_of(stage)
         if sums or full or keep:
             for r, total in zip(sums, self._pass(index(0), n, sums, full, keep), strict=True):
                 self.scalars[r] = f.cast(total, r.spec.dtype)
         self._store_row(lambda level: level == stage + 1 or level == stage == 0)
+
+    @property
+    def stages(self) -> int:
+        """How often a row is passed over, at most."""
+        return 1 + max([self._level(t.node, t.at) for t in self.targets] + [0])
+
+    def work_of(self, stage: int) -> tuple[list[Node], list[Target], list[tuple[tuple[int, Form], Node, Index]]]:
+        """What a pass computes: reductions, results for every element, and values kept for later passes."""
+        sums = [r for r in self.reductions if self._level(r.args[0], self.here) == stage]
+        full = [t for t in self.targets if self._level(t.node, t.at) == stage and self._is_full(t)]
+        return sums, full, self._to_keep(stage)
+
+    def row_targets(self, wanted: Callable[[int], bool]) -> list[Target]:
+        """Results that are computed once for a row, of the levels that are ``wanted``."""
+        return [t for t in self.targets if not self._is_full(t) and wanted(self._level(t.node, t.at))]
 
     def _pass(
         self, start: Value, n: int, sums: Sequence[Node], full: Sequence[Target],
@@ -370,9 +383,8 @@ class LoopEmitter:
     def _store_row(self, wanted: Callable[[int], bool]) -> None:
         """Store results of the row itself whose level is ``wanted``: the reductions that they need are there."""
         memo: dict[Any, Value] = {}
-        for t in self.targets:
-            if not self._is_full(t) and wanted(self._level(t.node, t.at)):
-                self._store(t, self._value(t.node, t.at, index(0), None, memo), index(0), None)
+        for t in self.row_targets(wanted):
+            self._store(t, self._value(t.node, t.at, index(0), None, memo), index(0), None)
 
     def _emit_parts(self) -> list[Kernel]:
         """Units reduce parts of rows; then one for each row adds them in order."""

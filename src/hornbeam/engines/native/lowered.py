@@ -10,11 +10,11 @@ from typing import Any
 
 from hornbeam.base import dtypes
 from hornbeam.base.spec import Spec
-from hornbeam.engines.native.emit import emit
 from hornbeam.engines.native.executable import HostStep
 from hornbeam.engines.native.fuse import Fusion
 from hornbeam.engines.native.llvm import I64, Function, Module, Value, index
 from hornbeam.engines.native.loops import Kernel
+from hornbeam.engines.native.lower import Nest, Nests
 from hornbeam.engines.native.plan import Plan
 from hornbeam.engines.native.target import Target as Machine
 from hornbeam.engines.native.threads import PARALLEL_FOR
@@ -30,15 +30,18 @@ class Lowered:
     """What running ``program`` takes.
 
     steps: kernels, and nodes whose reference runs on the host.
+    nests: for each step, what it is a part of.
     places: buffer -> its place in the table of addresses; parameters come first.
     made: results with memory of their own (not parameters or constants).
     plan: where the other buffers lie in the arena.
     """
 
-    def __init__(self, module: Module, program: Program, machine: Machine, templates: Mapping[str, Any]) -> None:
-        self.module, self.program = module, program
-        self.fusion = fusion = Fusion(program, templates)
-        self.steps: list[Kernel | Node] = [s for c in fusion.clusters for s in emit(module, fusion, c, machine)]
+    def __init__(self, nests: Nests) -> None:
+        self.module, self.fusion = nests.module, nests.fusion
+        self.program = program = nests.fusion.program
+        made = [(step, nest) for nest in nests for step in nest.emit()]
+        self.steps: list[Kernel | Node] = [step for step, _ in made]
+        self.nests: list[Nest] = [nest for _, nest in made]
         self.places: dict[Node, int] = {p: i for i, p in enumerate(program.params)}
         self._scratch = _scratch_of(self.steps)
         uses: dict[Node, list[int]] = {}
@@ -54,6 +57,27 @@ class Lowered:
             {n: (min(at), max(at)) for n, at in uses.items() if n not in given and n.primitive is not CONSTANT}
         )
 
+    @classmethod
+    def of(cls, module: Module, program: Program, machine: Machine, templates: Mapping[str, Any]) -> Lowered:
+        """From a ``prepared`` program, without a stop on the way."""
+        return cls(Nests(module, Fusion(program, templates), machine))
+
+    def __str__(self) -> str:
+        from hornbeam.engines.native import printed  # for eyes only
+
+        return printed.plan(self)
+
+    def verify(self) -> None:
+        """Raises CheckError for a plan in which buffers overlap."""
+        self.plan.verify()
+
+    def summary(self) -> str:
+        """``train_step: 312 nodes, 41 kernels, 2 host steps, arena 3.2 MB``"""
+        host, nodes = len(self.host_steps), len(self.program.nodes)
+        counts = [(nodes, "node"), (len(self.steps) - host, "kernel"), *([(host, "host step")] if host else [])]
+        counted = ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts)
+        return f"{self.program.name}: {counted}, arena {self.plan.nbytes:,} bytes"
+
     @property
     def constants(self) -> list[Node]:
         return [n for n in self.places if n.primitive is CONSTANT]
@@ -62,10 +86,11 @@ class Lowered:
     def host_steps(self) -> list[Node]:
         return [s for s in self.steps if isinstance(s, Node)]
 
-    def segments(self, prefix: str, shared: bool = False) -> list[str | HostStep]:
+    def segments(self, prefix: str, shared: bool = False, apart: bool = False) -> list[str | HostStep]:
         """Emit functions of the table that run the kernels; between them stand the host steps.
 
         If the work may be ``shared``, the table goes on with the address of a pool of threads and how many may work.
+        With ``apart`` there is one function for each step.
         """
         found: list[str | HostStep] = []
         run: list[tuple[Kernel, int]] = []
@@ -78,6 +103,8 @@ class Lowered:
         for i, step in enumerate(self.steps):
             if isinstance(step, Kernel):
                 run.append((step, self.places[self._scratch[i]] if i in self._scratch else -1))
+                if apart:
+                    close()
             else:
                 close()
                 outs = [step] if isinstance(step.spec, Spec) else list(results(step))

@@ -1,29 +1,35 @@
 """The page: how a Program becomes machine code.
 
-    recall, or simplify -> fuse -> emit -> plan (all in ``lowered``) -> jit -> Executable
+    recall, or: check → simplify → prepare → fuse → lower → plan → emit → jit (or cache); then Executable
 
-A node without native code becomes a *host step*, run by its row's reference between compiled segments; ``host_steps``
-of the Executable lists them.
+Each stage's result can be printed, verified and dumped (``engines.stages``). A node without native code becomes a *host
+step*, run by its row's reference between compiled segments; ``host_steps`` of the Executable lists them.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from hornbeam.base.spec import Spec
+from hornbeam.engines import stages
 from hornbeam.engines.engine import Executable, Options, register
 from hornbeam.engines.native import cache, jit, recall
 from hornbeam.engines.native.executable import HostStep, Layout, NativeExecutable
+from hornbeam.engines.native.fuse import Fusion
 from hornbeam.engines.native.llvm import Module
+from hornbeam.engines.native.lower import Nests
 from hornbeam.engines.native.lowered import Lowered
-from hornbeam.engines.native.prepare import prepared
+from hornbeam.engines.native.prepare import prepare
 from hornbeam.engines.native.target import Target as Machine
 from hornbeam.engines.native.target import host
 from hornbeam.engines.native.templates import TEMPLATES
 from hornbeam.engines.native.threads import PARALLEL_FOR, parallel_for
+from hornbeam.engines.native.watch import watch
 from hornbeam.engines.reference import ReferenceExecutable
 from hornbeam.ir.node import Node
 from hornbeam.ir.program import Program
+from hornbeam.ir.simplify import simplify
 
 
 class NativeEngine:
@@ -32,7 +38,8 @@ class NativeEngine:
     name = "native"
 
     def compile(self, program: Program, options: Options) -> Executable:
-        if len(program.nodes) == 1 and is_exact(program.nodes[0]):
+        if len(program.nodes) == 1 and is_exact(program.nodes[0]) and not stages.watching():
+            stages.begin(program)
             return ReferenceExecutable(program)
         return build(program, host(), options.threads)
 
@@ -58,14 +65,21 @@ register(NativeEngine())
 
 def build(program: Program, machine: Machine, threads: int | None = None) -> NativeExecutable:
     """``program`` for ``machine``, to run on at most ``threads`` threads (None: one per core)."""
-    key = recall.key_of(program, machine)
+    began, name = time.perf_counter(), program.name
+    key = None if stages.looking() else recall.key_of(program, machine)
     known = recall.load(key)
     if known is not None:
-        return executable(*known, threads)
-    module = Module()
-    lowered = Lowered(module, prepared(program), machine, TEMPLATES)
-    segments = lowered.segments("run", shared=True)
-    text = str(module)
+        made = executable(*known, threads)
+        stages.say(1, f"recall  {name}: from disk  {1e3 * (time.perf_counter() - began):.1f} ms")
+        return made
+    stage, module, watched = stages.begin(program), Module(), stages.watching()
+    program = stage("simplify", simplify, program)
+    program = stage("prepare", prepare, program)
+    fusion = stage("fuse", Fusion, program, TEMPLATES)
+    nests = stage("lower", Nests, module, fusion, machine)
+    lowered = stage("plan", Lowered, nests)
+    segments = lowered.segments("run", shared=True, apart=watched)
+    text = stage("emit", str, module)
     compiled = recall.Compiled(
         object_key=cache.key_of(cache.key_parts(text, machine)),
         symbols=tuple(s for s in segments if isinstance(s, str)),
@@ -73,10 +87,17 @@ def build(program: Program, machine: Machine, threads: int | None = None) -> Nat
         roots=tuple(lowered.places[r] for r in lowered.program.roots),
         shares_work=PARALLEL_FOR in module.declared,
     )
-    code = cache.object_code(text, machine) if compiled.symbols else b""
+    code = cache.Found(b"", "none needed")
+    if compiled.symbols:
+        code = stage("jit", cache.object_code, text, machine, shown=lambda _: jit.assembly(text, machine))
     if compiled.symbols == tuple(segments) != ():
         recall.save(key, compiled)
-    return executable(compiled, code, threads, segments)
+    made = executable(compiled, code.code, threads, segments)
+    took = 1e3 * (time.perf_counter() - began)
+    stages.say(1, f"compile  {lowered.summary()}  {took:.1f} ms  code: {code.source}")
+    if watched:
+        watch(made, lowered, code.source)
+    return made
 
 
 def executable(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
+from hornbeam.ir.check import CheckError
 from hornbeam.ir.node import Node
 
 ALIGNMENT = 64
@@ -29,3 +32,14 @@ class Plan:
             self.offsets[node] = at
             placed.append((at, at + size, first, last))
             self.nbytes = max(self.nbytes, at + size)
+
+    def verify(self) -> None:
+        """Raises CheckError unless buffers that live at the same time lie apart, aligned and inside the arena."""
+        for node, at in self.offsets.items():
+            if at % ALIGNMENT or at + node.spec.nbytes > self.nbytes:
+                raise CheckError(f"{node!r} lies at {at} of an arena of {self.nbytes} bytes.")
+        for a, b in combinations(self.offsets, 2):
+            (first, last), (begin, end) = self.lives[a], self.lives[b]
+            at, other = self.offsets[a], self.offsets[b]
+            if first <= end and begin <= last and at < other + b.spec.nbytes and other < at + a.spec.nbytes:
+                raise CheckError(f"{a!r} at {at} and {b!r} at {other} overlap while both are needed.")

@@ -66,5 +66,9 @@ with interpreting(PATTERNS):
     )
 
 
+def prepare(program: Program) -> Program:
+    return rewrite(program, PREPARE)
+
+
 def prepared(program: Program) -> Program:
-    return rewrite(simplify(program), PREPARE)
+    return prepare(simplify(program))

@@ -82,7 +82,7 @@ _loaded: list[tuple[jit.Code, Callable[[int], None]]] = []
 def _entry() -> Callable[[int], None]:
     if not _loaded:
         text = _SOURCE.replace("$parts", str(PARTS)).replace("$parallel_for", PARALLEL_FOR)
-        code = jit.load(cache.object_code(text, host()), [REPEAT], {PARALLEL_FOR: parallel_for()})
+        code = jit.load(cache.object_code(text, host()).code, [REPEAT], {PARALLEL_FOR: parallel_for()})
         _loaded.append((code, ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code[REPEAT])))
     return _loaded[0][1]
 

@@ -139,7 +139,7 @@ def runtime(futex: bool | None = None) -> jit.Code:
     futex = sys.platform == "linux" if futex is None else futex
     if futex not in _runtime:
         symbols = [PARALLEL_FOR, "hb_worker", "hb_pool_start", "hb_pool_stop"]
-        _runtime[futex] = jit.load(cache.object_code(source(host(), futex), host()), symbols)
+        _runtime[futex] = jit.load(cache.object_code(source(host(), futex), host()).code, symbols)
     return _runtime[futex]
 
 

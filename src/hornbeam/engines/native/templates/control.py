@@ -27,7 +27,7 @@ class Body:
 
     def __init__(self, owner: Control, program: Program) -> None:
         self.owner, self.f = owner, owner.f
-        self.lowered = Lowered(owner.module, prepared(program), owner.machine, owner.fusion.templates)
+        self.lowered = Lowered.of(owner.module, prepared(program), owner.machine, owner.fusion.templates)
         self.name = f"{owner.name}.body{owner.bodies}."
         owner.bodies += 1
         self.functions = self.lowered.segments(self.name)
