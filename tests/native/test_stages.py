@@ -352,3 +352,19 @@ def test_numbered_folders_do_not_collide(tmp_path):
     (tmp_path / "0001-a_b").mkdir()
     first, second = (stages._new_folder(tmp_path, "a b") for _ in range(2))
     assert first != second and {first.name[5:], second.name[5:]} == {"a_b"} and isinstance(first, Path)
+
+
+def test_many_steps_are_looked_at_one_by_one():
+    w = hb.Variable(np.ones(4, np.float32))
+
+    @hb.function
+    def step(x):
+        w.assign(hb.sqrt(w * hb.mean(x, axis=0)))
+        return hb.sum(w)
+
+    x = np.ones((6, 4), np.float32)
+    x[5, 2] = -9.0
+    with config.NANS(1):
+        with pytest.raises(hb.NonFiniteError, match="sqrt made NaN"):
+            step.over_rows(range(0, 6, 2), x)
+        assert w.numpy().tolist() == [1.0] * 4
