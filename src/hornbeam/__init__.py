@@ -41,6 +41,7 @@ from hornbeam.errors import (
     StrictModeError,
     TracingError,
     UninitializedVariableError,
+    UnsafeFileError,
 )
 
 # Control flow

@@ -78,5 +78,6 @@ DEBUG = Flag(
 )  # fmt: skip
 DUMP = Flag("DUMP", "", "a directory in which every build writes all its stages")
 ENGINE = Flag("ENGINE", "native", "the engine of sessions that do not name one")
+FILE_BYTES = Flag("FILE_BYTES", 0, "most bytes a model file may ask for while it is read; 0: the memory that is free")
 MAX_TRACES = Flag("MAX_TRACES", 64, "traces kept by one function; the least recently used is let go")
 NANS = Flag("NANS", 0, "1 stops a run at the first kernel that makes a NaN or an infinity of finite numbers", (0, 1))

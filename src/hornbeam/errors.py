@@ -14,6 +14,7 @@
     ├── NonFiniteError (ArithmeticError)    a NaN or infinity made of finite numbers, with HORNBEAM_NANS=1
     ├── RetraceError (ValueError)           a function that creates variables on a later call
     ├── StrictModeError (RuntimeError)      what a ledger would have noted, in a strict session
+    ├── UnsafeFileError (ValueError)        a model file that does what no honest one does
     └── KerasSetupError (ImportError)       Keras cannot be made to use this backend
 
 Each also derives from the builtin in parentheses, so ``except ValueError`` keeps working. A message says what went
@@ -87,6 +88,10 @@ class RetraceError(HornbeamError, ValueError):
 
 class StrictModeError(HornbeamError, RuntimeError):
     """A strict session met what other sessions only note in their ledger."""
+
+
+class UnsafeFileError(HornbeamError, ValueError):
+    """A model file reaches outside itself, asks for more memory than its size warrants, or names code to run."""
 
 
 class KerasSetupError(HornbeamError, ImportError):

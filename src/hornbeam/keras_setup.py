@@ -26,6 +26,13 @@ from typing import Any
 
 NAME = "hornbeam"  # as in KERAS_BACKEND=hornbeam, for which Keras imports the package keras_hornbeam
 ALIAS = "hornbeam.keras"  # becomes Keras itself, see keras.py
+READERS = (  # of model files, which are looked over before
+    "keras.src.saving.saving_lib",
+    "keras.src.saving.saving_api",
+    "keras.src.saving.file_editor",
+    "keras.src.models.model",
+    "keras.src.legacy.saving.legacy_h5_format",
+)
 HOLDERS = ("keras.src.backend.config", "keras.src.utils.module_utils", "keras.src.utils.backend_utils")
 
 
@@ -170,6 +177,12 @@ def _let_in(holder: ModuleType) -> None:
         holder.PLUGGABLE_BACKENDS = type(allowed)([*allowed, NAME])  # type: ignore[attr-defined]
 
 
+def _guarded(module: ModuleType, run: Run) -> None:
+    run(module)
+    if backend() == NAME:
+        importlib.import_module("hornbeam.model_files.guard").GUARDS[module.__name__](module)
+
+
 _threads_without_scipy: set[int] = set()  # by thread, as another one may be importing SciPy for itself
 
 
@@ -189,6 +202,7 @@ def _without_scipy(module: ModuleType, run: Run) -> None:
 LOADERS: dict[str, Callable[[Any], Any]] = {  # the modules that load in a way of ours, each given its own loader
     "keras": partial(_Around, _explained),
     **dict.fromkeys(HOLDERS, partial(_Around, _then_let_in)),
+    **dict.fromkeys(READERS, partial(_Around, _guarded)),
     "keras.src.utils.audio_dataset_utils": partial(_Around, _without_scipy),
     "keras.wrappers": LazyLoader,  # for scikit-learn: run when first looked into
     "keras._tf_keras.keras.wrappers": LazyLoader,

@@ -296,3 +296,12 @@ def test_an_error_of_our_own_is_not_called_not_installed(python, tmp_path, line,
     assert cause in problem(done)
     assert "not installed" not in problem(done).replace("Something that Hornbeam needs is not installed", "")
     assert f'{package / "__init__.py"}", line 1' in done.stderr, "the line that failed is shown"
+
+
+def test_a_keras_without_the_readers_that_are_guarded_is_refused(python):
+    done = python("""
+        import hornbeam.model_files.guard as guard
+        guard.GUARDS["keras.src.saving.saving_lib"] = lambda module: guard._around(module, "renamed", None)
+        from hornbeam import keras
+    """, code=1)  # fmt: skip
+    assert "KerasSetupError" in done.stderr and "saving_lib.renamed" in done.stderr

@@ -1,6 +1,6 @@
 """Checkpoints: arrays by name in one ``.npz`` file, and the file ``checkpoint`` that names the latest in its folder.
 
-Reading one runs nothing: NumPy refuses pickled objects, and what is read is arrays.
+Reading one runs nothing: what is read is arrays, and no more of them than the file stores.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hornbeam.errors import InvalidArgumentError, explain
+from hornbeam.model_files.arrays import read_arrays
+from hornbeam.model_files.folders import check_stays
 from hornbeam.tensorflow.errors import NotFoundError
 
 SUFFIX = ".npz"
@@ -37,14 +39,18 @@ def write(prefix: str, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read(prefix: str) -> dict[str, np.ndarray]:
-    """All arrays by name. Raises ValueError if there is no such checkpoint."""
+    """All arrays by name.
+
+    Raises:
+        ValueError: there is no such checkpoint.
+        UnsafeFileError: it is not one that ``write`` wrote.
+    """
     path = f"{prefix}{SUFFIX}"
     if not os.path.exists(path):
         theirs = os.path.exists(f"{prefix}.index")
         hint = "It was written by TensorFlow itself; its format is not read here." if theirs else ""
         raise ValueError(explain(f"{prefix!r} is not a checkpoint: there is no file {path!r}.", why=hint))
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    return read_arrays(path)
 
 
 def match(found: Mapping[str, np.ndarray], wanted: Mapping[str, Any], prefix: str) -> dict[str, np.ndarray]:
@@ -92,13 +98,18 @@ def write_state(folder: str, paths: Iterable[str], latest_filename: str | None =
 
 
 def get_checkpoint_state(checkpoint_dir: str, latest_filename: str | None = None) -> CheckpointState | None:
-    """The checkpoints of a folder, None if it has none."""
+    """The checkpoints of a folder, None if it has none.
+
+    Raises UnsafeFileError if the folder's file names one elsewhere.
+    """
     path = os.path.join(checkpoint_dir, latest_filename or STATE)
     if not os.path.exists(path):
         return None
     with open(path, encoding="utf-8") as file:
         found = re.findall(r'^(\w+): (".*")$', file.read(), re.MULTILINE)
     paths = [(key, os.path.join(checkpoint_dir, json.loads(value))) for key, value in found]
+    for _, named in paths:
+        check_stays(f"{named}{SUFFIX}", checkpoint_dir, path)
     latest = [p for key, p in paths if key == "model_checkpoint_path"]
     return CheckpointState(latest[0], [p for key, p in paths if key != "model_checkpoint_path"]) if latest else None
 

@@ -7,6 +7,7 @@ from typing import Any
 from keras.src.backend.common import KerasVariable
 from keras.src.backend.common.name_scope import name_scope as base_name_scope
 
+from hornbeam.runtime.allowance import spend
 from hornbeam.runtime.eager import eagerly
 from hornbeam.runtime.graph import recording
 from hornbeam.runtime.variable import Variable as HornbeamVariable
@@ -26,6 +27,7 @@ class Variable(KerasVariable):
         self._value = HornbeamVariable(value, dtype=self._dtype, trainable=self._trainable, name=self._path)
 
     def _initialize_with_initializer(self, initializer: Any) -> None:
+        spend(self._shape, self._dtype, self._path)
         if recording() is not None:
             self._initialize(convert_to_tensor(initializer(self._shape, dtype=self._dtype)))
             return
