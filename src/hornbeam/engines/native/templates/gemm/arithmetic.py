@@ -14,6 +14,16 @@ def plus_value(f: Function, x: Value, y: Value) -> Value:
     return index(int(x.ref) + int(y.ref)) if x.is_constant and y.is_constant else f.add(x, y)
 
 
+def minus(f: Function, x: Value, y: Value) -> Value:
+    if y.ref == "0":
+        return x
+    return index(int(x.ref) - int(y.ref)) if x.is_constant and y.is_constant else f.sub(x, y)
+
+
+def times_value(f: Function, x: Value, y: Value) -> Value:
+    return times(f, x, int(y.ref)) if y.is_constant else times(f, y, int(x.ref)) if x.is_constant else f.mul(x, y)
+
+
 def floor_multiple(f: Function, x: Value, of: int) -> Value:
     """The largest multiple of a power of two that is not more than ``x``."""
     if x.is_constant:

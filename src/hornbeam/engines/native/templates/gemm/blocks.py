@@ -17,7 +17,6 @@ class Blocks:
     def __init__(self, emitter: Emitter) -> None:
         self.e, self.p, self.how, self.panel = emitter, emitter.p, emitter.how, emitter.panel
         self.packing, self.tiles = Packing(emitter), Tiles(emitter)
-        self.panel_buffer = ""  # on the stack of a chunk
         self.partial = 0  # bytes into the scratch where the sums of the parts of k begin
 
     def emit(self) -> Gemm:
@@ -44,42 +43,9 @@ class Blocks:
         batch, rest = divide(f, Value("%chunk", I64), chunks)
         source = self.e.batch_address(f, "%B", p.b, batch, p.dtype)
         into = f.address("%scratch", times(f, batch, self.e.packed_elements), p.compute)
-        first = times(f, rest, each)
-        stop = smaller(f, plus(f, first, each), index(panels))
-
-        def panel(j: Value) -> list[Value]:
-            start = f.address(source, times(f, j, self.panel * p.b.column), p.dtype)
-            to = f.address(into, times(f, j, p.k * self.panel), p.compute)
-            self.packing.call(f, "b", start, to, times(f, j, self.panel), index(p.k))
-            return []
-
-        if p.b.column == 1 and p.n >= self.panel:
-            # Rows of B are read from end to end; panels that are whole are written side by side.
-            whole = smaller(f, stop, index(p.n // self.panel))
-
-            def row(k: Value) -> list[Value]:
-                at = f.address(source, times(f, k, p.b.row), p.dtype)
-                to = f.address(into, times(f, k, self.panel), p.compute)
-                lanes = self.how.lanes
-
-                def piece(j: Value) -> list[Value]:
-                    for start in range(0, self.panel, lanes):
-                        piece_at = f.address(at, plus(f, times(f, j, self.panel), start), p.dtype)
-                        value = f.load(piece_at, p.dtype, lanes)
-                        place = plus(f, times(f, j, p.k * self.panel), start)
-                        f.store(f.cast(value, p.compute), f.address(to, place, p.compute))
-                    return []
-
-                f.loop(first, whole, 1, piece)
-                return []
-
-            f.loop(index(0), index(p.k), 1, row)
-            if p.n % self.panel:
-                f.loop(f.intrinsic("smax", first, whole), stop, 1, panel)
-            f.finish()
-            return Phase(name, chunks * self.e.shared_batches)
-
-        f.loop(first, stop, 1, panel)
+        first = times(f, rest, each * self.panel)
+        stop = smaller(f, plus(f, first, each * self.panel), index(p.n))
+        self.packing.panels(f, source, into, index(0), first, stop, index(p.k))
         f.finish()
         return Phase(name, chunks * self.e.shared_batches)
 
@@ -92,18 +58,20 @@ class Blocks:
         rest, row = divide(f, rest, row_chunks)
         group, split = divide(f, rest, how.splits)
         buffer = f.alloca(p.compute, how.mb * how.kc + how.lanes) if how.pack_a else ""
-        self.panel_buffer = f.alloca(p.compute, how.kc * self.panel) if how.own_b else ""
+        panels = f.alloca(p.compute, how.kc * how.nb) if how.own_b else ""
         start = times(f, group, how.group)
         stop = smaller(f, plus(f, start, how.group), index(p.batches))
         place = (times(f, row, how.mb), times(f, column, how.nb), times(f, split, self.e.depth))
-        f.loop(start, stop, 1, lambda b: self.block(f, b, split, *place, buffer), hint="b")
+        f.loop(start, stop, 1, lambda b: self.block(f, b, split, *place, buffer, panels), hint="b")
         f.finish()
         return Phase(name, -(-p.batches // how.group) * how.splits * row_chunks * column_chunks)
 
     def block(
-        self, f: Function, batch: Value, split: Value, row: Value, column: Value, first_k: Value, buffer: str
-    ) -> list[Value]:
-        """Rows and columns of one chunk in one batch entry, over all blocks of k of one part."""
+        self, f: Function, batch: Value, split: Value, row: Value, column: Value, first_k: Value, buffer: str,
+        panels: str,
+    ) -> list[Value]:  # fmt: skip
+        """Rows and columns of one chunk in one batch entry, over all blocks of k of one part. A is packed in ``buffer``
+        and B in ``panels``, if at all."""
         p, how = self.p, self.how
         a = self.e.batch_address(f, "%A", p.a, batch, p.dtype)
         if how.pack_b and not how.own_b:
@@ -134,23 +102,27 @@ class Blocks:
                     return []
 
                 f.loop(row, row_stop, how.mr, pack)
+            if how.own_b:
+                source = f.address(b, times(f, k0, p.b.row), b_type)
+                self.packing.panels(f, source, panels, column, column, column_stop, count)
 
             def panel(j: Value) -> list[Value]:
-                if how.pack_b and not how.own_b:
+                if how.own_b:
+                    at = f.mul(f.sub(j, column), count)
+                elif how.pack_b:
                     at = plus_value(f, times(f, j, p.k), times(f, k0, self.panel))  # j is a multiple of the panel
                 else:
                     at = plus_value(f, times(f, j, p.b.column), times(f, k0, p.b.row))
-                b_j = f.address(b, at, b_type)
-                if how.own_b:
-                    self.packing.call(f, "b", b_j, self.panel_buffer, j, count)
-                    b_j = self.panel_buffer
+                b_j = f.address(panels or b, at, p.compute if panels else b_type)
+                following = f.address(b, plus_value(f, at, index(self.panel * p.k)), b_type) if self.tiles.ahead else ""
 
                 def tile(i: Value) -> list[Value]:
                     if how.pack_a:
                         a_i = f.address(buffer, f.mul(f.sub(i, row), count), p.compute)
                     else:
                         a_i = f.address(a_k, times(f, i, p.a.row), p.dtype)
-                    self.tiles.call(f, a_i, b_j, c, batch, i, j, count, first, last)
+                    ahead = self.tiles.line_ahead(f, following, f.sub(i, row), count) if following else ""
+                    self.tiles.call(f, a_i, b_j, c, batch, i, j, count, first, last, ahead)
                     return []
 
                 f.loop(row, row_stop, how.mr, tile, hint="i")

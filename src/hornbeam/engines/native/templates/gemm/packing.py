@@ -9,8 +9,11 @@ from hornbeam.engines.native.templates.gemm.arithmetic import (
     choose,
     floor_multiple,
     lane_mask,
+    minus,
     plus,
+    smaller,
     times,
+    times_value,
     transposed,
     variants,
 )
@@ -36,6 +39,43 @@ class Packing:
             options.append((f.compare("le", plus(f, at, valid), index(total)), action))
         options[-1] = (None, options[-1][1])
         choose(f, options)
+
+    def panels(
+        self, f: Function, source: str, into: str, origin: Value, first: Value, stop: Value, count: Value
+    ) -> None:
+        """Columns ``first`` (a multiple of the panel) to ``stop`` of B, of which ``source`` is column 0: ``count`` of k.
+        Column j begins ``(j - origin) * count`` elements after ``into``."""
+        p, lanes = self.p, self.how.lanes
+
+        def panel(j: Value) -> list[Value]:
+            start = f.address(source, times(f, j, p.b.column), p.dtype)
+            to = f.address(into, times_value(f, minus(f, j, origin), count), p.compute)
+            self.call(f, "b", start, to, j, count)
+            return []
+
+        if p.b.column != 1 or p.n < self.panel:
+            f.loop(first, stop, self.panel, panel)
+            return
+        # Rows of B are read from end to end; panels that are whole are written side by side.
+        whole = smaller(f, stop, index(p.n // self.panel * self.panel))
+
+        def row(k: Value) -> list[Value]:
+            at = f.address(source, times(f, k, p.b.row), p.dtype)
+            to = f.address(into, times(f, k, self.panel), p.compute)
+
+            def piece(j: Value) -> list[Value]:
+                place = times_value(f, minus(f, j, origin), count)
+                for start in range(0, self.panel, lanes):
+                    value = f.load(f.address(at, plus(f, j, start), p.dtype), p.dtype, lanes)
+                    f.store(f.cast(value, p.compute), f.address(to, plus(f, place, start), p.compute))
+                return []
+
+            f.loop(first, whole, self.panel, piece)
+            return []
+
+        f.loop(index(0), count, 1, row)
+        if p.n % self.panel:
+            f.loop(f.intrinsic("smax", first, whole), stop, self.panel, panel)
 
     def function(self, which: str, valid: int) -> str:
         """``(from, into, count)``: ``valid`` rows of A, or columns of B, as a panel ``into[k][step]``."""

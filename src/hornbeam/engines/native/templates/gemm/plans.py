@@ -17,10 +17,12 @@ from hornbeam.engines.native.templates.gemm.product import Product
 CHAINS = 16  # interleaved chains of a product with one row or column
 CHUNK = 1 << 19  # multiply-adds worth a chunk of their own
 CHUNKS = 32  # wanted of a product that is large enough
+ROWS = 5  # tiles of rows in a chunk, at least: what is read of B from the last cache is multiplied so many times
 SPLIT = 1024  # least k in one part of a split product
 STACK = 192 << 10  # bytes of A packed on the stack of a chunk
 OWN = 256  # rows up to which chunks pack B for themselves
-OWN_STACK = 128 << 10  # bytes of one panel of B packed so
+OWN_STACK = 256 << 10  # bytes of B packed so
+WIDE = 256  # columns of B packed so, at most
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Plan:
     splits: int  # of k
     pack_a: bool
     pack_b: bool
-    own_b: bool = False  # every chunk packs what it reads of B, a panel at a time; if not, a phase of its own does
+    own_b: bool = False  # every chunk packs what it reads of B; if not, a phase of its own does
 
 
 PAGE = 4096  # bytes of memory that the processor looks up at a time
@@ -69,19 +71,20 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
         mb -= mr
     lines, apart = (kc, p.a.column) if p.a.row == 1 else (mr, p.a.row)
     reused = min(p.n, nb) >= 8 * panel
-    pack_a = (reused and not _stays(apart * size, lines, 4096, 8)) or (p.dtype in HALF and min(p.n, nb) > panel)
+    pack_a = (reused and p.a.column != 1 and not _stays(apart * size, lines, 4096, 8)) or (p.dtype in HALF and min(p.n, nb) > panel)
     if p.a.row == 1 and apart * size >= PAGE // 2 and kc > DEEP and p.n > panel and p.result == p.compute:
         # Every step of k would be on another page: more pages than the processor remembers.
         pack_a, kc = True, _even(depth, DEEP)
     straight = p.b.column == 1
-    fits = p.k * p.n * size <= target.l2 // 4 and _stays(p.b.row * size, kc, target.l2 // 16, 14)
+    fits = p.k * p.n * size <= target.l2 * 3 // 8 and _stays(p.b.row * size, kc, target.l2 // 16, 14)
     pack_b = not straight or (p.m >= 6 * mr and not fits)
     own_b = pack_b and p.m <= OWN
     if own_b:
         mb, nb = _chunk(p, mr, panel, depth, splits, columns_first=True)
+        nb = min(nb, max(1, WIDE // panel) * panel)
         if p.result == p.compute:
-            kc = min(kc, _even(depth, max(64, OWN_STACK // (panel * p.compute.itemsize))))
-        own_b = kc * panel * p.compute.itemsize <= 2 * OWN_STACK
+            kc = min(kc, _even(depth, max(64, OWN_STACK // (nb * p.compute.itemsize))))
+        own_b = kc * nb * p.compute.itemsize <= 2 * OWN_STACK
     if own_b and pack_a and p.result == p.compute:
         # Fewer rows in a chunk would mean packing B again for every one of them.
         kc = min(kc, _even(depth, max(128, STACK // (mb * p.compute.itemsize))))
@@ -165,7 +168,7 @@ def _chunk(p: Product, mr: int, panel: int, depth: int, splits: int, columns_fir
         by_columns = min(wanted, panels)
         by_rows = min(-(-wanted // (2 * by_columns)), max(1, row_tiles // 4))  # every one packs B again
     else:
-        by_rows = min(wanted, max(1, row_tiles // 2))
+        by_rows = min(wanted, max(1, row_tiles // ROWS))
         by_columns = min(max(1, wanted // by_rows), panels)
     rows = -(-row_tiles // by_rows)
     columns = -(-panels // by_columns)

@@ -7,10 +7,19 @@ from collections.abc import Callable, Sequence
 from hornbeam.base import dtypes
 from hornbeam.base.dtypes import DType
 from hornbeam.engines.native.llvm import I64, Function, Value, index
-from hornbeam.engines.native.templates.gemm.arithmetic import choose, floor_multiple, lane_mask, plus, times, variants
+from hornbeam.engines.native.templates.gemm.arithmetic import (
+    choose,
+    divide,
+    floor_multiple,
+    lane_mask,
+    plus,
+    times,
+    variants,
+)
 from hornbeam.engines.native.templates.gemm.emitter import Emitter
 
 UNROLL = 64  # multiply-adds in one turn of the innermost loop
+LINE = 64  # bytes of a cache line
 
 
 class Tiles:
@@ -21,9 +30,11 @@ class Tiles:
 
     def call(
         self, f: Function, a: str, b: str, c: str, batch: Value, i: Value, j: Value, count: Value, first: Value,
-        last: Value,
+        last: Value, ahead: str,
     ) -> None:  # fmt: skip
+        """``ahead``: what to prefetch meanwhile, if tiles are ``ahead`` at all."""
         p = self.p
+        last_pointer = f"ptr {ahead}, " if self.ahead else ""
         options: list[tuple[Value | None, Callable[[], None]]] = []
         extra = "".join(f"ptr %{x}, " for x in self.e.extra)
         for columns in variants(p.n, self.panel):
@@ -32,7 +43,7 @@ class Tiles:
 
                 def action(name: str = name) -> None:
                     f.emit(
-                        f"call void @{name}(ptr {a}, ptr {b}, ptr {c}, {extra}i64 {batch.ref}, i64 {i.ref}, "
+                        f"call void @{name}(ptr {a}, ptr {b}, ptr {c}, {last_pointer}{extra}i64 {batch.ref}, i64 {i.ref}, "
                         f"i64 {j.ref}, i64 {count.ref}, i1 {first.ref}, i1 {last.ref})"
                     )
 
@@ -45,13 +56,23 @@ class Tiles:
         options[-1] = (None, options[-1][1])
         choose(f, options)
 
+    @property
+    def ahead(self) -> bool:
+        """Whether tiles prefetch: the panel of B after theirs, where panels come from the last cache."""
+        return self.how.pack_b and not self.how.own_b
+
+    def line_ahead(self, f: Function, panel: str, tile: Value, count: Value) -> str:
+        """Where tile ``tile`` of a column of tiles begins to prefetch the next ``panel``: a line for a turn of k."""
+        lines = times(f, divide(f, count, self.unroll(self.how.mr * self.how.nv))[0], LINE)
+        return f.address(panel, f.mul(divide(f, tile, self.how.mr)[0], lines), dtypes.uint8)
+
     def function(self, rows: int, columns: int) -> str:
         """One tile over ``count`` of k. ``first``: the sums start here; ``last``: they end here."""
         p, how = self.p, self.how
         name = f"{self.e.name}.tile{rows}x{columns}"
         if any(f"@{name}(" in g[:200] for g in self.e.module.functions):
             return name
-        pointers = [("ptr", x) for x in ("a", "b", "c", *self.e.extra)]
+        pointers = [("ptr", x) for x in ("a", "b", "c", *(["ahead"] if self.ahead else []), *self.e.extra)]
         numbers = [("i64", x) for x in ("batch", "i", "j", "count")] + [("i1", "first"), ("i1", "last")]
         f = self.e.function(name, *pointers, *numbers, internal=True)
         lanes = how.lanes
@@ -76,6 +97,7 @@ class Tiles:
                     out[r * vectors + v] = self.e.multiply_add(f, x, row_b[v], sums[r * vectors + v])
             return out
 
+        self.e.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
         if p.c.column == 1:
             self.prefetch_c(f, rows, columns)
         start = [f.constant(0, p.compute, lanes)] * (rows * vectors)
@@ -87,6 +109,9 @@ class Tiles:
 
         def several(k: Value, *sums: Value) -> Sequence[Value]:
             now: Sequence[Value] = sums
+            if self.ahead:
+                line = f.address("%ahead", times(f, k, LINE // unroll), dtypes.uint8)
+                f.emit(f"call void @llvm.prefetch.p0(ptr {line}, i32 0, i32 2, i32 1)")
             for ahead in range(unroll):
                 now = step(k, now, ahead)
             return now
@@ -106,8 +131,7 @@ class Tiles:
 
     def prefetch_c(self, f: Function, rows: int, columns: int) -> None:
         """Rows of C lie in pages of their own: they are asked for before the sums, so storing need not wait."""
-        self.e.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
-        line = 64 // self.c_strides[2].itemsize
+        line = LINE // self.c_strides[2].itemsize
         for r in range(rows):
             for column in range(0, columns, line):
                 f.emit(f"call void @llvm.prefetch.p0(ptr {self.c_address(f, r, column)}, i32 1, i32 3, i32 1)")
