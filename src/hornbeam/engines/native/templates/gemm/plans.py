@@ -17,9 +17,9 @@ from hornbeam.engines.native.templates.gemm.product import Product
 CHAINS = 16  # interleaved chains of a product with one row or column
 CHUNK = 1 << 19  # multiply-adds worth a chunk of their own
 CHUNKS = 32  # wanted of a product that is large enough
-ROWS = 5  # tiles of rows in a chunk, at least: what is read of B from the last cache is multiplied so many times
+ROWS = 64  # in a chunk, about, at least: what is read of B from the last cache is multiplied so many times
 SPLIT = 1024  # least k in one part of a split product
-STACK = 192 << 10  # bytes of A packed on the stack of a chunk
+STACK = 256 << 10  # bytes of A packed on the stack of a chunk
 OWN = 256  # rows up to which chunks pack B for themselves
 OWN_STACK = 256 << 10  # bytes of B packed so
 WIDE = 256  # columns of B packed so, at most
@@ -44,7 +44,8 @@ class Plan:
 
 
 PAGE = 4096  # bytes of memory that the processor looks up at a time
-DEEP = 512  # steps of k in a block of A that is read across its rows
+DEEP = 512  # steps of k in a block of A that is packed across its rows
+SHALLOW = 208  # and of one that is read across its rows as it lies
 
 
 def plan(product: Product, target: Target) -> Plan:
@@ -63,18 +64,23 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
     splits = _splits(p)
     depth = max(1, part_depth(p, splits))
     panel = nv * lanes
+    half, rounds = p.dtype in HALF, p.result != p.compute
     # Sums are stored between blocks of k, so they must not be rounded there.
-    kc = depth if p.result != p.compute else min(max(1, depth), _even(depth, max(128, target.l2 // (8 * panel * size))))
+    kc = depth if rounds else min(max(1, depth), _even(depth, max(128, target.l2 // (8 * panel * size))))
 
     mb, nb = _chunk(p, mr, panel, depth, splits)
     while mb > mr and mb * kc * p.compute.itemsize > target.l2 // 2:
         mb -= mr
-    lines, apart = (kc, p.a.column) if p.a.row == 1 else (mr, p.a.row)
-    reused = min(p.n, nb) >= 8 * panel
-    pack_a = (reused and p.a.column != 1 and not _stays(apart * size, lines, 4096, 8)) or (p.dtype in HALF and min(p.n, nb) > panel)
-    if p.a.row == 1 and apart * size >= PAGE // 2 and kc > DEEP and p.n > panel and p.result == p.compute:
-        # Every step of k would be on another page: more pages than the processor remembers.
-        pack_a, kc = True, _even(depth, DEEP)
+    down = p.a.row == 1  # steps of k lie apart, rows side by side
+    lines, apart = (kc, p.a.column * size) if down else (mr, p.a.row * size)
+    wide = min(p.n, nb) >= 8 * panel
+    pack_a = (wide and p.a.column != 1 and not _stays(apart, lines, 4096, 8)) or (half and min(p.n, nb) > panel)
+    if down and not rounds and apart >= PAGE // 2 and kc > SHALLOW:
+        if p.n > panel and kc > DEEP:
+            # Every step of k would be on another page: more pages than the processor remembers.
+            pack_a, kc = True, _even(depth, DEEP)
+        elif not pack_a:
+            kc = _even(depth, SHALLOW)
     straight = p.b.column == 1
     fits = p.k * p.n * size <= target.l2 * 3 // 8 and _stays(p.b.row * size, kc, target.l2 // 16, 14)
     pack_b = not straight or (p.m >= 6 * mr and not fits)
@@ -82,12 +88,10 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
     if own_b:
         mb, nb = _chunk(p, mr, panel, depth, splits, columns_first=True)
         nb = min(nb, max(1, WIDE // panel) * panel)
-        if p.result == p.compute:
+        pack_a = pack_a and half
+        if not rounds:
             kc = min(kc, _even(depth, max(64, OWN_STACK // (nb * p.compute.itemsize))))
         own_b = kc * nb * p.compute.itemsize <= 2 * OWN_STACK
-    if own_b and pack_a and p.result == p.compute:
-        # Fewer rows in a chunk would mean packing B again for every one of them.
-        kc = min(kc, _even(depth, max(128, STACK // (mb * p.compute.itemsize))))
     while pack_a and mb > mr and mb * kc * p.compute.itemsize > STACK:
         mb -= mr
     group = max(1, min(p.batches // CHUNKS, CHUNK // max(1, p.m * p.n * p.k)))
@@ -168,7 +172,7 @@ def _chunk(p: Product, mr: int, panel: int, depth: int, splits: int, columns_fir
         by_columns = min(wanted, panels)
         by_rows = min(-(-wanted // (2 * by_columns)), max(1, row_tiles // 4))  # every one packs B again
     else:
-        by_rows = min(wanted, max(1, row_tiles // ROWS))
+        by_rows = min(wanted, max(1, p.m // ROWS))
         by_columns = min(max(1, wanted // by_rows), panels)
     rows = -(-row_tiles // by_rows)
     columns = -(-panels // by_columns)
