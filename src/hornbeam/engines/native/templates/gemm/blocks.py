@@ -106,29 +106,40 @@ class Blocks:
                 source = f.address(b, times(f, k0, p.b.row), b_type)
                 self.packing.panels(f, source, panels, column, column, column_stop, count)
 
-            def panel(j: Value) -> list[Value]:
+            def panel_of(j: Value) -> tuple[str, str]:
+                """The panel of B at column ``j``, and what its tiles prefetch."""
                 if how.own_b:
-                    at = f.mul(f.sub(j, column), count)
-                elif how.pack_b:
-                    at = plus_value(f, times(f, j, p.k), times(f, k0, self.panel))  # j is a multiple of the panel
-                else:
+                    return f.address(panels, f.mul(f.sub(j, column), count), p.compute), ""
+                if not how.pack_b:
                     at = plus_value(f, times(f, j, p.b.column), times(f, k0, p.b.row))
-                b_j = f.address(panels or b, at, p.compute if panels else b_type)
-                following = f.address(b, plus_value(f, at, index(self.panel * p.k)), b_type) if self.tiles.ahead else ""
+                    return f.address(b, at, b_type), ""
+                at = plus_value(f, times(f, j, p.k), times(f, k0, self.panel))  # j is a multiple of the panel
+                return f.address(b, at, b_type), f.address(b, plus(f, at, self.panel * p.k), b_type)
 
-                def tile(i: Value) -> list[Value]:
-                    if how.pack_a:
-                        a_i = f.address(buffer, f.mul(f.sub(i, row), count), p.compute)
-                    else:
-                        a_i = f.address(a_k, times(f, i, p.a.row), p.dtype)
-                    ahead = self.tiles.line_ahead(f, following, f.sub(i, row), count) if following else ""
-                    self.tiles.call(f, a_i, b_j, c, batch, i, j, count, first, last, ahead)
-                    return []
+            def rows_of(i: Value) -> str:
+                if how.pack_a:
+                    return f.address(buffer, f.mul(f.sub(i, row), count), p.compute)
+                return f.address(a_k, times(f, i, p.a.row), p.dtype)
 
-                f.loop(row, row_stop, how.mr, tile, hint="i")
+            def tile(i: Value, j: Value, a_i: str, b_j: str, following: str) -> list[Value]:
+                ahead = self.tiles.line_ahead(f, following, f.sub(i, row), count) if following else ""
+                self.tiles.call(f, a_i, b_j, c, batch, i, j, count, first, last, ahead)
                 return []
 
-            f.loop(column, column_stop, self.panel, panel, hint="j")
+            def tiles_of_column(j: Value) -> list[Value]:
+                b_j, following = panel_of(j)
+                f.loop(row, row_stop, how.mr, lambda i: tile(i, j, rows_of(i), b_j, following), hint="i")
+                return []
+
+            def tiles_of_row(i: Value) -> list[Value]:
+                a_i = rows_of(i)
+                f.loop(column, column_stop, self.panel, lambda j: tile(i, j, a_i, *panel_of(j)), hint="j")
+                return []
+
+            if min(p.n, how.nb) * how.kc * p.compute.itemsize <= self.e.target.l1 * 4 // 3:
+                f.loop(row, row_stop, how.mr, tiles_of_row, hint="i")  # B stays near, C is written in order
+            else:
+                f.loop(column, column_stop, self.panel, tiles_of_column, hint="j")
             return []
 
         if self.e.blocks == 1:

@@ -43,8 +43,8 @@ class Packing:
     def panels(
         self, f: Function, source: str, into: str, origin: Value, first: Value, stop: Value, count: Value
     ) -> None:
-        """Columns ``first`` (a multiple of the panel) to ``stop`` of B, of which ``source`` is column 0: ``count`` of k.
-        Column j begins ``(j - origin) * count`` elements after ``into``."""
+        """Columns ``first`` (a multiple of the panel) to ``stop`` of B, of which ``source`` is column 0: ``count`` of
+        k. Column j begins ``(j - origin) * count`` elements after ``into``."""
         p, lanes = self.p, self.how.lanes
 
         def panel(j: Value) -> list[Value]:

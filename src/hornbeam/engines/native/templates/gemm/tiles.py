@@ -34,16 +34,15 @@ class Tiles:
     ) -> None:  # fmt: skip
         """``ahead``: what to prefetch meanwhile, if tiles are ``ahead`` at all."""
         p = self.p
-        last_pointer = f"ptr {ahead}, " if self.ahead else ""
+        more = "".join(f"ptr {x}, " for x in ([ahead] if self.ahead else []) + [f"%{x}" for x in self.e.extra])
         options: list[tuple[Value | None, Callable[[], None]]] = []
-        extra = "".join(f"ptr %{x}, " for x in self.e.extra)
         for columns in variants(p.n, self.panel):
             for rows in variants(p.m, self.how.mr):
                 name = self.function(rows, columns)
 
                 def action(name: str = name) -> None:
                     f.emit(
-                        f"call void @{name}(ptr {a}, ptr {b}, ptr {c}, {last_pointer}{extra}i64 {batch.ref}, i64 {i.ref}, "
+                        f"call void @{name}(ptr {a}, ptr {b}, ptr {c}, {more}i64 {batch.ref}, i64 {i.ref}, "
                         f"i64 {j.ref}, i64 {count.ref}, i1 {first.ref}, i1 {last.ref})"
                     )
 
