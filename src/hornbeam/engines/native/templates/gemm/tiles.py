@@ -32,7 +32,7 @@ class Tiles:
         self, f: Function, a: str, b: str, c: str, batch: Value, i: Value, j: Value, count: Value, first: Value,
         last: Value, ahead: str,
     ) -> None:  # fmt: skip
-        """``ahead``: what to prefetch meanwhile, if tiles are ``ahead`` at all."""
+        """``ahead``: what to prefetch meanwhile, if tiles prefetch (``self.ahead``)."""
         p = self.p
         more = "".join(f"ptr {x}, " for x in ([ahead] if self.ahead else []) + [f"%{x}" for x in self.e.extra])
         options: list[tuple[Value | None, Callable[[], None]]] = []
