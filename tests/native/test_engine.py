@@ -113,3 +113,15 @@ with warnings.catch_warnings(record=True) as caught:
     environment = {"PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert done.stdout.split() == ["1.0", "reference", "reference", "1"], done.stderr
+
+
+def test_equal_functions_are_one_piece_of_code():
+    def functions(fn: Callable[..., Any], *shapes: tuple[int, ...]) -> list[str]:
+        module = Module()
+        Lowered(module, simplify(traced(fn, *shapes)), host(), TEMPLATES).segments("run", shared=True)
+        return module.distinct()
+
+    one = functions(lambda x, w, v: hb.tanh(x @ w), (64, 64), (64, 64), (64, 64))
+    two = functions(lambda x, w, v: hb.tanh(hb.tanh(x @ w) @ v), (64, 64), (64, 64), (64, 64))
+    other = functions(lambda x, w, v: hb.tanh(hb.tanh(x @ w) @ v), (64, 64), (64, 64), (64, 40))
+    assert len(one) == len(two) < len(other)

@@ -8,6 +8,7 @@ what the reference does. Nothing is ever contracted: ``fma`` is an instruction o
 from __future__ import annotations
 
 import itertools
+import re
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -80,6 +81,10 @@ def index(i: int) -> Value:
     return Value(str(i), I64)
 
 
+_SYMBOL = re.compile(r"@([\w.]+)")
+_DEFINED = re.compile(r"(define[^@]*)@([\w.]+)(.*)", re.DOTALL)
+
+
 class Module:
     """Functions and the declarations they need."""
 
@@ -90,6 +95,7 @@ class Module:
         self.bodies: dict[str, str] = {}  # text of a function -> its name
         self._numbers = itertools.count()
         self._shared: dict[Any, Any] = {}
+        self.exported: set[str] = set()  # functions that are looked up by their name
         self.helpers: set[str] = set()  # functions and constants already emitted, by name
 
     def name(self) -> str:
@@ -106,7 +112,26 @@ class Module:
         self.declared.setdefault(name, f"declare {result} @{name}({', '.join(arguments)})")
 
     def __str__(self) -> str:
-        return "\n".join([*self.globals, *self.declared.values(), *self.functions])
+        return "\n".join([*self.globals, *self.declared.values(), *self.distinct()])
+
+    def distinct(self) -> list[str]:
+        """The functions without those that are equal to an earlier one, which their callers call instead.
+
+        Layers of one shape are one piece of code: LLVM takes most of the time that a first step takes.
+        """
+        names: dict[str, str] = {}  # of one left out -> of the one that stays
+        known: dict[tuple[str, str], str] = {}
+        kept = []
+        for text in self.functions:  # what is called comes before its callers
+            if names:
+                text = _SYMBOL.sub(lambda m: f"@{names.get(m[1], m[1])}", text)
+            head, name, rest = _DEFINED.match(text).groups()  # type: ignore[union-attr]
+            first = known.setdefault((head, rest), name)
+            if first == name or name in self.exported:
+                kept.append(text)
+            else:
+                names[name] = first
+        return kept
 
 
 class Function:

@@ -97,7 +97,9 @@ class Lowered:
 
         def close() -> None:
             if run:
-                found.append(self._driver(f"{prefix}{len(found)}", run, shared))
+                driver = self._driver(f"{prefix}{len(found)}", run, shared)
+                found.append(driver)
+                self.module.exported.add(driver)
                 run.clear()
 
         for i, step in enumerate(self.steps):
