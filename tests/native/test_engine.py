@@ -118,7 +118,7 @@ with warnings.catch_warnings(record=True) as caught:
 def test_equal_functions_are_one_piece_of_code():
     def functions(fn: Callable[..., Any], *shapes: tuple[int, ...]) -> list[str]:
         module = Module()
-        Lowered(module, simplify(traced(fn, *shapes)), host(), TEMPLATES).segments("run", shared=True)
+        Lowered.of(module, prepared(traced(fn, *shapes)), host(), TEMPLATES).segments("run", shared=True)
         return module.distinct()
 
     one = functions(lambda x, w, v: hb.tanh(x @ w), (64, 64), (64, 64), (64, 64))
