@@ -9,27 +9,29 @@ import hornbeam as hb
 from hornbeam import keras
 
 LAYERS = {
-    "MultiHeadAttention": lambda flash: keras.layers.MultiHeadAttention(2, 4, flash_attention=flash),
-    "GroupQueryAttention": lambda flash: keras.layers.GroupQueryAttention(4, 4, 2, flash_attention=flash),
+    "MultiHeadAttention": lambda **how: keras.layers.MultiHeadAttention(2, 4, **how),
+    "GroupQueryAttention": lambda **how: keras.layers.GroupQueryAttention(4, 4, 2, **how),
 }
 
 
 @pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 @pytest.mark.parametrize("causal", [False, True])
-def test_flash_attention_gives_the_same(make, causal):
-    query, value = (np.random.default_rng(i).normal(size=(2, 5, 8)).astype("float32") for i in range(2))
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_flash_attention_gives_the_same(make, causal, dtype):
+    shapes = (2, 5, 8), (2, 4, 8)  # as many keys as queries is no condition
+    query, value = (np.random.default_rng(i).normal(size=s).astype("float32") for i, s in enumerate(shapes))
     results, weights = [], None
     for flash in (False, True):
-        layer = make(flash)
+        layer = make(flash_attention=flash, dtype=dtype)
         layer.build(query.shape, value.shape)
         weights = weights or layer.get_weights()
         layer.set_weights(weights)
         with hb.GradientTape() as tape:
             out = layer(query, value, use_causal_mask=causal)
-            loss = keras.ops.sum(out * query)
+            loss = keras.ops.sum(out * keras.ops.cast(query, dtype))
         results.append([out, *tape.gradient(loss, layer.trainable_variables)])
     for plain, flashed in zip(*results, strict=True):
-        np.testing.assert_allclose(flashed, plain, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(*(keras.ops.cast(a, "float32") for a in (flashed, plain)), rtol=1e-5, atol=1e-6)
 
 
 def test_flash_attention_can_be_asked_for_everywhere():

@@ -20,12 +20,15 @@ def nudged(low: float, high: float, bits: int, narrow: bool) -> tuple[float, flo
     return (first - zero) * step, (last - zero) * step, step
 
 
-RANGES = [(0.0, 255.0), (0.5, 128.0), (-128.0, -0.5), (-0.1, 127.4), (0.0, 254.0), (0.1, 127.1), (-3.0, 3.0)]
+RANGES = [
+    (0.0, 255.0), (0.5, 128.0), (-128.0, -0.5), (-0.1, 127.4), (0.0, 254.0), (0.1, 127.1), (-127.1, -0.1),
+    (0.0, 127.0), (0.5, 64.0), (-64.0, -0.5), (-0.1, 62.9), (-3.0, 3.0),
+]  # fmt: skip
 
 
 @each_way
 @pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
-@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("bits", [4, 7, 8])
 @pytest.mark.parametrize("low, high", RANGES)
 def test_fake_quantization_rounds_forward_and_clips_backward(wrap, low, high, bits, narrow):
     first, last, step = nudged(low, high, bits, narrow)
@@ -42,15 +45,27 @@ def test_fake_quantization_rounds_forward_and_clips_backward(wrap, low, high, bi
     np.testing.assert_array_equal(gradient, weights * [0, 0, 1, 1, 1, 0])
 
 
-def test_fake_quantization_by_channel():
-    low, high = np.array([-1.0, 0.0], "float32"), np.array([1.55, 510.0], "float32")  # in steps of 0.01 and 2
-    x = ops.array([[-1.5, 3.1], [0.304, 511.0]], dtype="float32")
+@each_way
+@pytest.mark.parametrize("axis", [1, -1])  # Keras lets the ranges lie along the last axis whichever is named
+@pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
+@pytest.mark.parametrize("bits", [7, 8])
+def test_fake_quantization_of_a_channel_is_that_of_its_own_range(wrap, bits, narrow, axis):
+    ranges = RANGES[:4]
+    low, high = (np.array(ends, "float32") for ends in zip(*ranges))
+    around = np.random.default_rng(0).uniform(-1.2, 1.2, (4, 4)) * np.maximum(-low, high)
+    x, weights = around.astype("float32"), np.arange(16, dtype="float32").reshape(4, 4)
 
-    def quantize(x):
-        return keras.quantizers.fake_quant_with_min_max_vars(x, low, high, 8, False, 1)
+    def quantize(x, low=low, high=high, axis=axis):
+        return keras.quantizers.fake_quant_with_min_max_vars(x, low, high, bits, narrow, axis)
 
-    np.testing.assert_allclose(quantize(x), [[-1.0, 4.0], [0.3, 510.0]], rtol=1e-5)
-    np.testing.assert_array_equal(ops.grad(lambda x: ops.sum(quantize(x)))(x), [[0, 1], [1, 0]])
+    result = wrap(quantize)(ops.array(x))
+    gradient = wrap(ops.grad(lambda x: ops.sum(weights * quantize(x))))(ops.array(x))
+    for i, (one_low, one_high) in enumerate(ranges):
+        alone = quantize(ops.array(x[:, i]), one_low, one_high, None)
+        np.testing.assert_array_equal(np.asarray(result)[:, i], alone)
+        first, last, step = nudged(one_low, one_high, bits, narrow)
+        inside = (x[:, i] > first - step / 8) & (x[:, i] < last + step / 8)
+        np.testing.assert_array_equal(np.asarray(gradient)[:, i], weights[:, i] * inside)
 
 
 @ops.custom_gradient
