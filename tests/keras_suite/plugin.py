@@ -7,9 +7,10 @@ they run against. pytest imports it before any test file, and so before anything
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +36,8 @@ MARKS = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("keras suite")
     group.addoption("--sample", type=int, default=1, metavar="N", help="run one test in N, always the same ones")
+    group.addoption("--excluded", type=Path, action="append", default=[], help="a list beside excluded_tests.txt")
+    group.addoption("--without", action="append", default=[], help="a module: what imports it is skipped or left out")
     group.addoption("--strict-shapes", action="store_true", help="assertAllClose and its like compare shapes, too")
 
 
@@ -46,14 +49,30 @@ def pytest_configure(config: pytest.Config) -> None:
     with suppress(ImportError):
         importlib.import_module("torch")  # ahead of TensorFlow: the other way round it crashes
     name = keras_setup.enable()
-    config.stash[RULES] = exclusions() if name == keras_setup.NAME else {}
+    lists = (EXCLUDED, *config.getoption("--excluded"))
+    config.stash[RULES] = exclusions(*lists) if name == keras_setup.NAME else {}
     sys.modules["conftest"] = _conftest()
     _bridge(strict_shapes=config.getoption("--strict-shapes"))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """A line of the list that names a file keeps it from being imported."""
-    return True if any(str(collection_path).endswith(f"/{part}") for part in config.stash[RULES]) else None
+    """A line of the list that names a file keeps it from being imported, and so does what it imports itself."""
+    if any(str(collection_path).endswith(f"/{part}") for part in config.stash[RULES]):
+        return True
+    absent = "|".join(config.getoption("--without"))
+    if absent and collection_path.name.endswith("_test.py"):
+        return bool(re.search(rf"^(import|from) ({absent})\b", collection_path.read_text(), re.MULTILINE)) or None
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Generator[None, Any, Any]:
+    """A test that imports in its body what the part is without is skipped."""
+    report = yield
+    error, absent = call.excinfo and call.excinfo.value, item.config.getoption("--without")
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] in absent:
+        report.outcome, report.longrepr = "skipped", (str(item.path), 0, f"Skipped: Needs {error.name}")
+    return report
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -77,14 +96,14 @@ def _names(part: str, nodeid: str) -> bool:
     return nodeid.endswith(part[:-1]) if part.endswith("$") else part in nodeid
 
 
-def exclusions() -> dict[str, str]:
-    """The list: a part of a node's id (its end, with ``$``) or the end of a file's path, to the reason.
+def exclusions(*lists: Path) -> dict[str, str]:
+    """The lists: a part of a node's id (its end, with ``$``) or the end of a file's path, to the reason.
 
     The reason stands above in a comment.
     """
     rules: dict[str, str] = {}
     reason = ""
-    for line in EXCLUDED.read_text().splitlines():
+    for line in "\n".join(file.read_text() for file in lists or (EXCLUDED,)).splitlines():
         if line.startswith("#"):
             reason = line.removeprefix("#").strip()
         elif line.strip():
