@@ -15,8 +15,9 @@ from hornbeam.errors import DTypeError, HornbeamError, ShapeError
 from hornbeam.ir.bind import constant, interpreting
 from hornbeam.ir.node import NODES, Node, _interned, make, param, topological
 from hornbeam.ir.primitives.arith import ADD, CAST, EXP, MUL, SIN
-from hornbeam.ir.primitives.control import CALLBACK, SCAN, SWITCH
+from hornbeam.ir.primitives.control import CALLBACK, SWITCH
 from hornbeam.ir.primitives.linalg import QR
+from hornbeam.ir.primitives.scan import SCAN
 from hornbeam.ir.program import Program, evaluate, inline, substitute
 
 V, S = Spec((3,), dtypes.float32), Spec((), dtypes.float32)

@@ -36,7 +36,7 @@ from hornbeam.base.spec import Spec
 from hornbeam.ir.bind import interpreting
 from hornbeam.ir.node import NODES, param
 from hornbeam.ir.primitive import Primitive
-from hornbeam.ir.primitives import arith, compare, control, linalg, movement, reduce
+from hornbeam.ir.primitives import arith, compare, control, linalg, movement, reduce, scan
 from hornbeam.ir.primitives.movement import Literal
 from hornbeam.ir.program import Program
 from tests.rows.check import Sample
@@ -715,9 +715,9 @@ _STEP = program(lambda c, x, k: (arith.TANH(c * k + x), c * c * k), _V, _V, _S, 
 for _n in (4, 1, 0):
     for _reverse in (False, True):
         _attrs = {"body": _STEP, "carries": 1, "xs": 1, "length": _n, "reverse": _reverse}
-        sample(control.SCAN, _steps, [((3,), (_n, 3), ())], dtypes=_F64, attrs=_attrs)
+        sample(scan.SCAN, _steps, [((3,), (_n, 3), ())], dtypes=_F64, attrs=_attrs)
 sample(  # an integer carry and constant beside floating ones, no sequences, and a result that is the carry itself
-    control.SCAN,
+    scan.SCAN,
     lambda i, c, k, n, **_: (i + 3 * n, c * k**3, c * k ** np.arange(3)),
     [((), (), (), ())],
     (_index(5), normal, positive, _index(2)),

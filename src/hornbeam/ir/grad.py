@@ -14,6 +14,7 @@ import numpy as np
 
 from hornbeam.base import dtypes
 from hornbeam.errors import GradientError, explain
+from hornbeam.ir.beside import side_by_side
 from hornbeam.ir.bind import constant, interpreting
 from hornbeam.ir.node import NODES, Node, as_node, param, results, topological
 from hornbeam.ir.primitive import Primitive, blocked
@@ -123,22 +124,26 @@ def gradients(targets: Sequence[Node], sources: Sequence[Node], cotangents: Sequ
         return backward(records_of(targets), targets, cotangents, sources)
 
 
-def pullback(body: Program) -> Program:
+def pullback(body: Program, given: tuple[bool, ...] | None = None) -> Program:
     """The Program (inputs…, cotangents of the inexact outputs…) -> (cotangents of the inexact inputs…).
 
     It keeps ``body``'s own parameters and computes what it needs of ``body`` again. Unconnected inputs get zeros.
-    The Program is kept for the next time ``body`` is differentiated.
+    Outputs that are not ``given`` a cotangent (all are by default) have none, as if nothing depended on them. The
+    Program for all of them is kept for the next time ``body`` is differentiated.
     """
+    if given is not None and not all(given):
+        return _pullback(body, given)
     if body.pullback is None:
-        body.pullback = _pullback(body)
+        body.pullback = _pullback(body, (True,) * len(body.outputs))
     return body.pullback
 
 
-def _pullback(body: Program) -> Program:
-    outputs = [n for n in body.outputs if dtypes.is_inexact(n.dtype)]
+def _pullback(body: Program, given: tuple[bool, ...]) -> Program:
+    outputs = [n for n, has in zip(body.outputs, given, strict=True) if has and dtypes.is_inexact(n.dtype)]
     sources = [n for n in body.inputs if dtypes.is_inexact(n.dtype)]
     cotangents = [param(n.spec) for n in outputs]
     found = gradients(outputs, sources, cotangents)
     with interpreting(NODES):
         grads = [zeros_like(s) if g is None else g for s, g in zip(sources, found, strict=True)]
-    return Program([*body.inputs, *cotangents], [as_node(g) for g in grads], name=f"pullback of {body.name}")
+    program = Program([*body.inputs, *cotangents], [as_node(g) for g in grads], name=f"pullback of {body.name}")
+    return side_by_side(program)

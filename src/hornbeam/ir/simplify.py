@@ -11,8 +11,9 @@ from hornbeam.base.dtypes import is_complex
 from hornbeam.ir.bind import interpreting
 from hornbeam.ir.node import Node, results
 from hornbeam.ir.primitives.arith import CAST, NEG, NOT
-from hornbeam.ir.primitives.control import CUSTOM_GRADIENT, SCAN
+from hornbeam.ir.primitives.control import CUSTOM_GRADIENT
 from hornbeam.ir.primitives.movement import BROADCAST, PICK, RESHAPE, REVERSE, STOP_GRADIENT, TRANSPOSE
+from hornbeam.ir.primitives.scan import SCAN
 from hornbeam.ir.program import Program, substitute
 from hornbeam.ir.rewrite import PATTERNS, Rules, any_, rewrite
 

@@ -15,8 +15,9 @@ from hornbeam.base import tree
 from hornbeam.base.spec import spec as make_spec
 from hornbeam.errors import DTypeError, ShapeError, TracingError, explain
 from hornbeam.ir.bind import bind, current
-from hornbeam.ir.primitives.control import CALL, CALLBACK, SCAN, SWITCH, WHILE
+from hornbeam.ir.primitives.control import CALL, CALLBACK, SWITCH, WHILE
 from hornbeam.ir.primitives.movement import CONCAT, REVERSE
+from hornbeam.ir.primitives.scan import scan as loop
 from hornbeam.ir.program import Program
 from hornbeam.ops.op import op
 from hornbeam.runtime.eager import EAGER
@@ -223,19 +224,16 @@ def scan(
     if carried:
         body = trace_body(step, inputs, carried)
     shared = Operands(body)
-    outs = SCAN(
-        *carry,
-        *(current().read(v) for v in carried),  # type: ignore[attr-defined]
-        *sequences,
-        *shared.values,
-        body=Program(
+    outs = loop(
+        [*carry, *(current().read(v) for v in carried)],  # type: ignore[attr-defined]
+        sequences,
+        shared.values,
+        Program(
             [*body.inputs[:n], *body.entering, *body.inputs[n:], *shared.params(body)],
             [*body.outputs[:n], *body.leaving, *body.outputs[n:]],
             name="step",
             effects=body.effects,
         ),
-        carries=n + len(carried),
-        xs=len(sequences),
         length=steps,
         reverse=bool(reverse),
     )

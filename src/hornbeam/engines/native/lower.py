@@ -17,6 +17,8 @@ from hornbeam.engines.native.target import Target as Machine
 from hornbeam.ir.node import Node
 from hornbeam.ir.primitives.movement import CONCAT
 
+MAX_PARTS = 8  # of a concat in one loop
+
 
 class BlockEmitter:
     """The kernels of a node that has a template."""
@@ -80,8 +82,9 @@ def lower_cluster(module: Module, fusion: Fusion, cluster: Cluster, machine: Mac
 
 
 def _assembled(module: Module, fusion: Fusion, root: Node, lanes: int) -> list[LoopEmitter]:
-    """Each part of a concat, or the border and inside of a pad, is a loop that writes its place in the result."""
-    loops: list[LoopEmitter] = []
+    """The parts of a concat, or the border and inside of a pad, are loops that write their places in the result; parts
+    of one shape that come after one another share a loop, and what they have in common."""
+    loops: list[tuple[tuple[int, ...], list[Target]]] = []
 
     def part(node: Node, starts: Sequence[int], strides: Sequence[int], shape: tuple[int, ...]) -> None:
         rank = len(shape)
@@ -91,8 +94,12 @@ def _assembled(module: Module, fusion: Fusion, root: Node, lanes: int) -> list[L
             sum(a * w for a, w in zip(starts, whole, strict=True)), variables=rank,
         )  # fmt: skip
         target = Target(node, broadcast_index(node.shape, positions(shape), rank), root, to)
-        if root.spec.size and all(shape):
-            loops.append(LoopEmitter(module, fusion, module.name(), shape[:-1], shape[-1:], [target], (), lanes))
+        if not root.spec.size or not all(shape):
+            return
+        if root.primitive is CONCAT and loops and loops[-1][0] == shape and len(loops[-1][1]) < MAX_PARTS:
+            loops[-1][1].append(target)
+        else:
+            loops.append((shape, [target]))
 
     attrs = dict(root.attrs)
     rank = len(root.shape)
@@ -107,4 +114,7 @@ def _assembled(module: Module, fusion: Fusion, root: Node, lanes: int) -> list[L
         if x.shape != root.shape:
             part(value, [0] * rank, [1] * rank, root.shape)
         part(x, attrs["before"], [b + 1 for b in attrs["between"]], x.shape)
-    return loops
+    return [
+        LoopEmitter(module, fusion, module.name(), shape[:-1], shape[-1:], targets, (), lanes)
+        for shape, targets in loops
+    ]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hornbeam.base import dtypes
-from hornbeam.base.spec import Spec, as_shape, spec
+from hornbeam.base.spec import Spec, spec
 from hornbeam.errors import DTypeError, GradientError, HornbeamError, ShapeError
 from hornbeam.ir.bind import bind, constant, interpreting
 from hornbeam.ir.grad import pullback, zeros_like
@@ -22,7 +22,7 @@ from hornbeam.ir.primitives.arith import scalar
 from hornbeam.ir.program import Program, evaluate, inline
 
 
-def _check_arguments(name: str, program: Program, given: Sequence[Spec]) -> None:
+def check_arguments(name: str, program: Program, given: Sequence[Spec]) -> None:
     if not isinstance(program, Program):
         raise TypeError(f"{name}: a body must be a Program, got {type(program).__name__}.")
     if program.reads or program.updates:
@@ -34,14 +34,14 @@ def _check_arguments(name: str, program: Program, given: Sequence[Spec]) -> None
         )
 
 
-def _check_count(name: str, what: str, count: Any, most: float = 2**48) -> None:
+def check_count(name: str, what: str, count: Any, most: float = 2**48) -> None:
     if type(count) is not int:
         raise TypeError(f"{name}: {what} must be an int, got {count!r}.")
     if not 0 <= count <= most:
         raise ShapeError(f"{name}: {what} must be between 0 and {most}, got {count}.")
 
 
-def _inexact(values: Sequence[Any]) -> list[Any]:
+def inexact(values: Sequence[Any]) -> list[Any]:
     return [v for v in values if dtypes.is_inexact(v.dtype)]
 
 
@@ -50,7 +50,7 @@ def _cotangents(gs: Sequence[Any], outs: Sequence[Any]) -> list[Any]:
     return [zeros_like(o) if g is None else g for g, o in zip(gs, outs, strict=True) if dtypes.is_inexact(o.dtype)]
 
 
-def _fill(found: Sequence[Any], operands: Sequence[Any]) -> tuple[Any, ...]:
+def deal(found: Sequence[Any], operands: Sequence[Any]) -> tuple[Any, ...]:
     """``found`` dealt out to the inexact operands, None to the others."""
     remaining = iter(found)
     return tuple(next(remaining) if dtypes.is_inexact(x.dtype) else None for x in operands)
@@ -60,13 +60,13 @@ def _fill(found: Sequence[Any], operands: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _call_spec(*operands: Spec, program: Program) -> tuple[Spec, ...]:
-    _check_arguments("call", program, operands)
+    check_arguments("call", program, operands)
     return program.specs
 
 
 def _call_grad(gs: Any, *rest: Any, program: Program) -> tuple[Any, ...]:
     *operands, outs = rest
-    return _fill(CALL(*operands, *_cotangents(gs, outs), program=pullback(program)), operands)
+    return deal(CALL(*operands, *_cotangents(gs, outs), program=pullback(program)), operands)
 
 
 CALL = row(
@@ -87,7 +87,7 @@ def _switch_spec(index: Spec, *operands: Spec, branches: tuple[Program, ...]) ->
     if not isinstance(branches, tuple) or not branches:
         raise TypeError(f"switch: expected a tuple of at least one branch, got {branches!r}.")
     for branch in branches:
-        _check_arguments("switch", branch, operands)
+        check_arguments("switch", branch, operands)
         if branch.specs != branches[0].specs:
             ours, theirs = (", ".join(map(str, b.specs)) for b in (branches[0], branch))
             raise ShapeError(f"switch: branches return different things: ({ours}) and ({theirs}).")
@@ -101,87 +101,11 @@ def _switch(index: np.ndarray, *operands: np.ndarray, branches: tuple[Program, .
 def _switch_grad(gs: Any, index: Any, *rest: Any, branches: tuple[Program, ...]) -> tuple[Any, ...]:
     *operands, outs = rest
     found = SWITCH(index, *operands, *_cotangents(gs, outs), branches=tuple(pullback(b) for b in branches))
-    return (None, *_fill(found, operands))
+    return (None, *deal(found, operands))
 
 
 SWITCH = row(  # the branch chosen by an index clamped to the number of branches
     "switch", kind="block", infer=_switch_spec, reference=_switch, grad=_switch_grad, multiple=True
-)
-
-# -- scan --------------------------------------------------------------------------------------------
-
-
-def _scan_spec(*operands: Spec, body: Program, carries: int, xs: int, length: int, reverse: bool) -> tuple[Spec, ...]:
-    _check_count("scan", "carries", carries, len(operands))
-    _check_count("scan", "xs", xs, len(operands) - carries)
-    _check_count("scan", "length", length)
-    init, sequences, consts = _split(operands, carries, xs)
-    for x in sequences:
-        if not x.shape or x.shape[0] != length:
-            raise ShapeError(f"scan: every sequence must have {length} steps along its first axis, got {x}.")
-    steps = [Spec(x.shape[1:], x.dtype) for x in sequences]
-    _check_arguments("scan", body, [*init, *steps, *consts])
-    if body.specs[:carries] != tuple(init):
-        ours, theirs = (", ".join(map(str, s)) for s in (init, body.specs[:carries]))
-        raise ShapeError(f"scan: the carry goes in as ({ours}) and comes out as ({theirs}); it must not change.")
-    return (*init, *(Spec(as_shape((length, *s.shape)), s.dtype) for s in body.specs[carries:]))
-
-
-def _split(operands: Sequence[Any], carries: int, xs: int) -> tuple[list[Any], list[Any], list[Any]]:
-    operands = list(operands)
-    return operands[:carries], operands[carries : carries + xs], operands[carries + xs :]
-
-
-def _scan(
-    *operands: np.ndarray, body: Program, carries: int, xs: int, length: int, reverse: bool
-) -> list[np.ndarray]:
-    carry, sequences, consts = _split(operands, carries, xs)
-    ys = [np.zeros((length, *s.shape), s.dtype) for s in body.specs[carries:]]
-    for i in reversed(range(length)) if reverse else range(length):
-        out = evaluate(body, [*carry, *(x[i] for x in sequences), *consts])
-        carry = out[:carries]
-        for y, step in zip(ys, out[carries:], strict=True):
-            y[i] = step
-    return [*carry, *ys]
-
-
-def _scan_grad(
-    gs: Any, *rest: Any, body: Program, carries: int, xs: int, length: int, reverse: bool
-) -> tuple[Any, ...]:
-    *operands, outs = rest
-    init, sequences, consts = _split(operands, carries, xs)
-    # Forward again, with the carry that enters each step as a further result.
-    saving = Program(body.inputs, [*body.outputs, *body.inputs[:carries]], name=f"{body.name}, keeping carries")
-    forward = bind(SCAN, *operands, body=saving, carries=carries, xs=xs, length=length, reverse=reverse)
-    saved = list(forward[len(outs) :])
-
-    # Backward: carry (cotangents of the carry, sums for the constants), over (x, saved carry, cotangents of y).
-    back = pullback(body)
-    d_carry, d_ys = _cotangents(gs[:carries], outs[:carries]), _cotangents(gs[carries:], outs[carries:])
-    d_consts = [zeros_like(c) for c in _inexact(consts)]
-    inputs_carry, inputs_x, inputs_const = _split(body.inputs, carries, xs)
-    n_out = len(_inexact(body.outputs[:carries]))
-    g_carry, g_y = back.inputs[len(body.inputs) :][:n_out], back.inputs[len(body.inputs) :][n_out:]
-    sums = [param(n.spec) for n in _inexact(inputs_const)]
-    n_carry, n_x = len(_inexact(inputs_carry)), len(_inexact(inputs_x))
-    with interpreting(NODES):
-        totals = [s + d for s, d in zip(sums, back.outputs[n_carry + n_x :], strict=True)]
-    step = Program(
-        [*g_carry, *sums, *inputs_x, *inputs_carry, *g_y, *inputs_const],
-        [*back.outputs[:n_carry], *totals, *back.outputs[n_carry : n_carry + n_x]],
-        name=back.name,
-    )
-    backward = bind(
-        SCAN, *d_carry, *d_consts, *sequences, *saved, *d_ys, *consts,
-        body=step, carries=len(d_carry) + len(d_consts), xs=xs + carries + len(d_ys),
-        length=length, reverse=not reverse,
-    )  # fmt: skip
-    d_init, sums_out, d_xs = _split(backward, len(d_carry), len(d_consts))
-    return (*_fill(d_init, init), *_fill(d_xs, sequences), *_fill(sums_out, consts))
-
-
-SCAN = row(  # (carries…, xs…, constants…) -> (carries…, ys…): body maps (carry, x, constants) to (carry, y) each step
-    "scan", kind="block", infer=_scan_spec, reference=_scan, grad=_scan_grad, multiple=True
 )
 
 # -- while -------------------------------------------------------------------------------------------
@@ -190,11 +114,11 @@ SCAN = row(  # (carries…, xs…, constants…) -> (carries…, ys…): body ma
 def _while_spec(
     *operands: Spec, condition: Program, body: Program, carries: int, limit: int | None
 ) -> tuple[Spec, ...]:
-    _check_count("while", "carries", carries, len(operands))
+    check_count("while", "carries", carries, len(operands))
     if limit is not None:
-        _check_count("while", "limit", limit)
-    _check_arguments("while", condition, operands)
-    _check_arguments("while", body, operands)
+        check_count("while", "limit", limit)
+    check_arguments("while", condition, operands)
+    check_arguments("while", body, operands)
     if condition.specs != (Spec((), dtypes.bool_),):
         given = ", ".join(map(str, condition.specs))
         raise DTypeError(f"while: the condition must return one bool scalar, not ({given}).")
@@ -241,7 +165,7 @@ def _while_grad(
     d_carry = list(back.inputs[len(body.inputs) :])
     entering, constants = body.inputs[:carries], body.inputs[carries:]
     start = [param(n.spec) for n in entering]
-    sums = [param(n.spec) for n in _inexact(constants)]
+    sums = [param(n.spec) for n in inexact(constants)]
     with interpreting(NODES):
         previous, going = k - 1, k > 0
         carry = bind(WHILE, scalar(0, k), previous, *start, *constants, **advance)[2:]
@@ -249,13 +173,13 @@ def _while_grad(
         totals = [s + d for s, d in zip(sums, found[len(d_carry) :], strict=True)]
     inputs = [k, *d_carry, *sums, *start, *constants]
     result = bind(
-        WHILE, count, *_cotangents(gs, outs), *(zeros_like(c) for c in _inexact(consts)), *init, *consts,
+        WHILE, count, *_cotangents(gs, outs), *(zeros_like(c) for c in inexact(consts)), *init, *consts,
         condition=Program(inputs, [going], name="steps left"),
         body=Program(inputs, [previous, *found[: len(d_carry)], *totals], name=back.name),
         carries=1 + len(d_carry) + len(sums), limit=limit,
     )  # fmt: skip
     d_init, d_consts = result[1 : 1 + len(d_carry)], result[1 + len(d_carry) :]
-    return (*_fill(d_init, init), *_fill(d_consts, consts))
+    return (*deal(d_init, init), *deal(d_consts, consts))
 
 
 def _advance(body: Program, carries: int) -> dict[str, Any]:
@@ -280,7 +204,7 @@ WHILE = row(  # (carries…, constants…) -> carries…, while the condition ho
 
 
 def _custom_spec(*operands: Spec, results: int, rule: Callable[..., Any]) -> tuple[Spec, ...]:
-    _check_count("custom_gradient", "results", results, len(operands))
+    check_count("custom_gradient", "results", results, len(operands))
     if not callable(rule):
         raise TypeError(f"custom_gradient: the rule must be callable, got {rule!r}.")
     return operands[:results]
