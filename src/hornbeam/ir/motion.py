@@ -23,10 +23,21 @@ from hornbeam.base.spec import Shape, Spec
 from hornbeam.ir.beside import is_zero
 from hornbeam.ir.bind import bind, constant, interpreting
 from hornbeam.ir.node import NODES, PARAM, Node, param, topological
-from hornbeam.ir.primitives import movement, reduce
+from hornbeam.ir.primitives import reduce
 from hornbeam.ir.primitives.arith import ADD, CAST, NEG, SUB
 from hornbeam.ir.primitives.contract import DOT
-from hornbeam.ir.primitives.movement import BROADCAST, CONCAT, CONSTANT, PAD, PICK, RESHAPE, REVERSE, SLICE, TRANSPOSE
+from hornbeam.ir.primitives.movement import (
+    BROADCAST,
+    CONCAT,
+    CONSTANT,
+    PAD,
+    PICK,
+    RESHAPE,
+    REVERSE,
+    SLICE,
+    STOP_GRADIENT,
+    TRANSPOSE,
+)
 from hornbeam.ir.program import Program, substitute
 from hornbeam.ir.residuals import LARGE, dependents
 
@@ -36,7 +47,7 @@ Thunk = Callable[["Values"], Any]
 REDUCTIONS = frozenset(
     (reduce.SUM, reduce.PROD, reduce.REDUCE_MAX, reduce.REDUCE_MIN, reduce.REDUCE_AND, reduce.REDUCE_OR)
 )
-VIEWS = frozenset((RESHAPE, TRANSPOSE, BROADCAST, SLICE, REVERSE))
+VIEWS = frozenset((RESHAPE, TRANSPOSE, BROADCAST, SLICE, REVERSE, STOP_GRADIENT))
 LINEAR = frozenset((RESHAPE, TRANSPOSE, SLICE, REVERSE, NEG))
 NEEDS_NO_COPY = frozenset((RESHAPE, TRANSPOSE, BROADCAST, CONSTANT, PARAM))
 
@@ -44,15 +55,18 @@ NEEDS_NO_COPY = frozenset((RESHAPE, TRANSPOSE, BROADCAST, CONSTANT, PARAM))
 class Motion:
     """Decides what leaves the loop of a scan whose ``body`` maps (carries, xs, constants) to (carries, ys, sums).
 
-    After construction, ``body`` is what remains in the loop. Its first ``carries`` results are carried: those of
-    ``held`` (numbers of carries given), then new ones that start at zero, for ``accumulated`` sums. ``sequences`` and
-    ``constants`` say which of the operands it takes, ``front`` what else, made in front.
+    held: numbers of the carries that are still carried; ``from_accumulator`` tells what becomes of the others.
+    behind: number of a y -> how it is made behind the loop; the others are results of the loop.
+    totals: number of a sum -> how it is made behind the loop; the others are added up in carries that start at zero.
+    emitted: nodes that the loop hands out in every step for what is made behind it.
+    ahead: products that are made in front of the loop.
     """
 
     def __init__(self, body: Program, carries: int, xs: int, sums: int, length: int) -> None:
         inputs, outputs = body.inputs, body.outputs
         self.length, self.effects, self.name = length, dict.fromkeys(body.effects), body.name
-        self.p_carries, self.p_xs, self.p_consts = inputs[:carries], inputs[carries : carries + xs], inputs[carries + xs :]
+        self.p_carries, self.p_xs = inputs[:carries], inputs[carries : carries + xs]
+        self.p_consts = inputs[carries + xs :]
         self.next = list(outputs[:carries])
         self.ys = list(outputs[carries : len(outputs) - sums])
         self.sums = list(outputs[len(outputs) - sums :])
@@ -64,11 +78,11 @@ class Motion:
         self._supported: dict[Node, bool] = {}
         self.given = set(self.p_xs)
         self.ahead = self._products_of_sequences() if length > 1 else set()
-        self.emitted: dict[Node, None] = {}  # handed out by the loop besides the ys that stay
+        self.emitted: dict[Node, None] = {}
         self.held = list(range(carries))
-        self.behind: dict[int, Thunk] = {}  # number of a y -> how it is made behind the loop
-        self.totals: dict[int, Thunk] = {}  # number of a sum -> the same; the others are accumulated
-        self.from_accumulator: dict[int, Thunk] = {}  # number of a carry that was a sum -> its total
+        self.behind: dict[int, Thunk] = {}
+        self.totals: dict[int, Thunk] = {}
+        self.from_accumulator: dict[int, Thunk] = {}
         if length > 1:
             self._decide()
 
@@ -245,6 +259,7 @@ class Motion:
     # -- what remains in the loop ------------------------------------------------------------------
 
     def remain(self) -> Remainder:
+        """The loop that is left: carries ``held``, then those of sums; ys that stay, then what is ``emitted``."""
         accumulated = [i for i in range(len(self.sums)) if i not in self.totals]
         handed = [n for n in self.emitted if not any(n is y and i not in self.behind for i, y in enumerate(self.ys))]
         kept_ys = [i for i in range(len(self.ys)) if i not in self.behind]
@@ -253,7 +268,7 @@ class Motion:
             added = [t + self.sums[i] for t, i in zip(totals, accumulated, strict=True)]
         roots = [*(self.next[k] for k in self.held), *added, *(self.ys[i] for i in kept_ys), *handed, *self.effects]
         front = self._front(roots)
-        roots = substitute(roots, {n: p for n, p in front.items()})
+        roots = substitute(roots, front)
         count = len(roots) - len(self.effects)
         used = set(topological(roots))
         xs = [i for i, p in enumerate(self.p_xs) if p in used]
@@ -316,9 +331,11 @@ class Values:
         """``node``, which varies, for all steps, from what is known of that."""
         for n in topological_to(node, set(self.stacks)):
             if n in self.motion.varying:
-                args = [(self.stacks[a], True) if a in self.motion.varying else (self.constant(a), False) for a in n.args]
-                self.stacks[n] = stacked_again(n, args, self.length)
+                self.stacks[n] = stacked_again(n, [self._argument(a) for a in n.args], self.length)
         return self.stacks[node]
+
+    def _argument(self, node: Node) -> tuple[Any, bool]:
+        return (self.stacks[node], True) if node in self.motion.varying else (self.constant(node), False)
 
 
 def topological_to(node: Node, known: set[Node]) -> list[Node]:
@@ -391,4 +408,4 @@ def _all_products(node: Node, x: tuple[Any, bool], y: tuple[Any, bool]) -> Any:
     # The steps are the first of the free axes of the operand that has them.
     at = len(xb) if x[1] else len(x[0].shape) - len(xc)
     rest = [a for a in range(len(out.shape)) if a != at]
-    return out if at == 0 else movement.TRANSPOSE(out, axes=(at, *rest))
+    return out if at == 0 else TRANSPOSE(out, axes=(at, *rest))

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from hornbeam.base.spec import Spec
 from hornbeam.ir.node import PARAM, Node, topological
 from hornbeam.ir.primitives import arith, compare
-from hornbeam.ir.primitives.movement import CONCAT, CONSTANT, IOTA, PICK
+from hornbeam.ir.primitives.movement import CONSTANT, IOTA, PICK
 
 LARGE = 8  # times what a step takes in and gives out: a value that large is computed again rather than kept
 UNLIMITED = 1 << 62
@@ -104,10 +104,11 @@ class _Network:
                     break
             else:
                 return self._reaching(self.edges)
-            path, at = [], self.sink
-            while came[at] is not None:
+            path: list[tuple[object, object]] = []
+            at = self.sink
+            while at is not self.source:
                 path.append((came[at], at))
-                at = came[at]  # type: ignore[assignment]
+                at = came[at]
             flow = min(self.edges[a][b] for a, b in path)
             for a, b in path:
                 self.edges[a][b] -= flow

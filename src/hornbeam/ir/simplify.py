@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hornbeam.base.dtypes import is_complex
 from hornbeam.ir.bind import interpreting
-from hornbeam.ir.node import Node, results
+from hornbeam.ir.node import Node, make, results, topological
 from hornbeam.ir.primitives.arith import CAST, NEG, NOT
 from hornbeam.ir.primitives.control import CUSTOM_GRADIENT
 from hornbeam.ir.primitives.movement import BROADCAST, PICK, RESHAPE, REVERSE, STOP_GRADIENT, TRANSPOSE
@@ -51,7 +52,7 @@ with interpreting(PATTERNS):
 
 
 def simplify(program: Program) -> Program:
-    return absorb_scans(rewrite(program, SIMPLIFY))
+    return trim_scans(absorb_scans(rewrite(program, SIMPLIFY)))
 
 
 def absorb_scans(program: Program) -> Program:
@@ -62,12 +63,16 @@ def absorb_scans(program: Program) -> Program:
     """
     while (pair := _same_steps(program)) is not None:
         less, more = map(results, pair)
-        roots = [*program.outputs, *program.updates.values(), *program.effects]
-        found = substitute(roots, dict(zip(less, more[: len(less)], strict=True)))
-        outputs, rest = found[: len(program.outputs)], found[len(program.outputs) :]
-        updates = dict(zip(program.updates, rest, strict=False))
-        program = Program(program.inputs, outputs, program.reads, updates, program.name, rest[len(updates) :])
+        program = replaced(program, dict(zip(less, more[: len(less)], strict=True)))
     return program
+
+
+def replaced(program: Program, mapping: Mapping[Node, Node]) -> Program:
+    """``program`` with some nodes replaced throughout."""
+    found = substitute([*program.roots, *program.effects], mapping)
+    outputs, rest = found[: len(program.outputs)], found[len(program.outputs) :]
+    updates = dict(zip(program.updates, rest, strict=False))
+    return Program(program.inputs, outputs, program.reads, updates, program.name, rest[len(updates) :])
 
 
 def _same_steps(program: Program) -> tuple[Node, Node] | None:
@@ -87,3 +92,58 @@ def _same_steps(program: Program) -> tuple[Node, Node] | None:
         if len(ours) < len(theirs) and all(a is b for a, b in zip(ours, theirs, strict=False)):
             return less, more
     return None
+
+
+def trim_scans(program: Program) -> Program:
+    """Scans without the results that nobody uses, and without the carries and operands that only those need.
+
+    A gradient computes cotangents of all its operands; what is asked for is often less.
+    """
+    while (found := _untrimmed(program)) is not None:
+        program = replaced(program, found)
+    return program
+
+
+def _untrimmed(program: Program) -> dict[Node, Node] | None:
+    """For the last scan that has useless results: what takes the place of the others."""
+    used: dict[Node, set[int]] = {}
+    for node in topological([*program.roots, *program.effects]):
+        if node.primitive is PICK and node.args[0].primitive is SCAN:
+            used.setdefault(node.args[0], set()).add(dict(node.attrs)["index"])
+    for node in reversed(program.nodes):
+        if node.primitive is SCAN and not _has_effects(node):
+            wanted = _needed_results(node, used.get(node, set()))
+            if len(wanted) < len(node.spec):
+                return _trimmed(node, wanted)
+    return None
+
+
+def _has_effects(node: Node) -> bool:
+    return bool(dict(node.attrs)["body"].effects)
+
+
+def _needed_results(node: Node, used: set[int]) -> list[int]:
+    """The results that are used, or that a step needs of the one before it for those."""
+    attrs = dict(node.attrs)
+    body, carries = attrs["body"], attrs["carries"]
+    wanted = set(used)
+    while True:
+        reached = set(topological([body.outputs[i] for i in sorted(wanted)]))
+        more = {k for k in range(carries) if body.inputs[k] in reached} | wanted
+        if more == wanted:
+            return sorted(wanted)
+        wanted = more
+
+
+def _trimmed(node: Node, wanted: list[int]) -> dict[Node, Node]:
+    attrs = dict(node.attrs)
+    body, n, xs = attrs["body"], attrs["carries"], attrs["xs"]
+    outputs = [body.outputs[i] for i in wanted]
+    reached = set(topological(outputs))
+    kept = [i for i, p in enumerate(body.inputs) if p in reached or (i in wanted and i < n)]
+    attrs["body"] = Program([body.inputs[i] for i in kept], outputs, name=body.name)
+    attrs["carries"] = sum(i < n for i in wanted)
+    attrs["xs"] = sum(n <= i < n + xs for i in kept)
+    new = results(make(SCAN, tuple(node.args[i] for i in kept), attrs)) if wanted else ()
+    old = results(node)
+    return {old[i]: made for i, made in zip(wanted, new, strict=True)}

@@ -137,9 +137,9 @@ def _check_case(mask, unroll):
 
 def _projected(inputs, kernel, bias, go_backwards):
     """The input's part of every step, (time, batch, gates): one product for all of them, steps in order of work."""
-    x = inputs @ kernel
-    x = _time_first(x if bias is None else x + bias)
-    return flip(x, 0) if go_backwards else x
+    x = _time_first(inputs)  # before the product: it is wider
+    x = (flip(x, 0) if go_backwards else x) @ kernel
+    return x if bias is None else x + bias
 
 
 def _run(step, states, x, return_sequences):
@@ -180,12 +180,12 @@ def lstm(
 
     def step(carry, x):
         h, c = carry
-        gates = x + h @ recurrent_kernel
-        # The gates lie side by side: input, forget, candidate, output.
-        i, f = recurrent_activation(gates[:, :units]), recurrent_activation(gates[:, units : 2 * units])
-        o = recurrent_activation(gates[:, 3 * units :])
-        c = f * c + i * activation(gates[:, 2 * units : 3 * units])
-        h = o * activation(c)
+        inner = h @ recurrent_kernel
+        # The gates lie side by side. Each takes its part of both operands, so that their sum is never stored.
+        parts = [slice(k * units, (k + 1) * units) for k in range(4)]
+        i, f, candidate, o = (x[:, part] + inner[:, part] for part in parts)
+        c = recurrent_activation(f) * c + recurrent_activation(i) * activation(candidate)
+        h = recurrent_activation(o) * activation(c)
         return (h, c), h
 
     x = _projected(inputs, kernel, bias, go_backwards)

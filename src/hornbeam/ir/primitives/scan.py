@@ -59,16 +59,16 @@ def _scan_grad(
 ) -> tuple[Any, ...]:
     """Backward over the steps, from values that the forward pass is run again to keep (``ir.residuals``)."""
     *operands, outs = rest
-    init, sequences, consts = _split(operands, carries, xs)
+    _, sequences, consts = _split(operands, carries, xs)
     p_carry, p_x, p_const = _split(body.inputs, carries, xs)
-    d_ys = [g for g, o in zip(gs[carries:], outs[carries:], strict=True) if g is not None and dtypes.is_inexact(o.dtype)]
+    d_ys = [g for g, o in zip(gs[carries:], outs[carries:], strict=True) if g is not None and is_inexact(o)]
     given = [i < carries or g is not None for i, g in enumerate(gs)]
     back = pullback(body, tuple(given))
     cotangents = back.inputs[len(body.inputs) :]
     n_carry, n_x = len(inexact(p_carry)), len(inexact(p_x))
 
     # Which values of each step to keep: results that there are anyway cost nothing.
-    ys = {y: o for y, o in zip(body.outputs[carries:], outs[carries:], strict=True)}
+    ys = dict(zip(body.outputs[carries:], outs[carries:], strict=True))
     wanted = frontier(back.outputs, cotangents)
     varying = dependents([*p_carry, *p_x], back.nodes)
     free = {*p_x, *(n for n in (*body.inputs, *back.nodes) if n not in varying)}
