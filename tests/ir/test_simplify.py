@@ -17,9 +17,25 @@ from hornbeam.ir.simplify import SIMPLIFY, simplify
 
 HARD = np.array([[0.0, -0.0, 1.5], [np.inf, -np.inf, np.nan], [1e-45, -1e38, -3.0]])
 
+
+def number(value, x):
+    return constant(np.asarray(value, x.dtype))
+
+
 # What is written, and how many nodes are left of it.
 CASES = {
     "x*1": (lambda x: x * 1.0, 0),
+    "1*x": (lambda x: 1.0 * x, 0),
+    "1*x, broadcast": (lambda x: BROADCAST(RESHAPE(number(1, x), shape=(1, 1)), shape=(3, 3)) * x, 0),
+    "x/[2]": (lambda x: x / BROADCAST(number(2, x), shape=(3, 3)), 2),
+    "[2]/x": (lambda x: BROADCAST(number(2, x), shape=(3, 3)) / x, 2),
+    "x*[2]": (lambda x: x * BROADCAST(number(2, x), shape=(3, 3)), 2),
+    "[2]*x": (lambda x: BROADCAST(number(2, x), shape=(3, 3)) * x, 2),
+    "x+[2]": (lambda x: x + BROADCAST(number(2, x), shape=(3, 3)), 2),
+    "[2]+x": (lambda x: BROADCAST(number(2, x), shape=(3, 3)) + x, 2),
+    "x-[2]": (lambda x: x - BROADCAST(number(2, x), shape=(3, 3)), 2),
+    "[2]-x": (lambda x: BROADCAST(number(2, x), shape=(3, 3)) - x, 2),
+    "a number in another shape": (lambda x: RESHAPE(number(2, x), shape=(1, 1)) + x, 2),
     "x/1": (lambda x: x / 1.0, 0),
     "x-0": (lambda x: x - 0.0, 0),
     "-(-x)": (lambda x: NEG(NEG(x)), 0),

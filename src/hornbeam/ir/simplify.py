@@ -11,9 +11,18 @@ from typing import Any
 from hornbeam.base.dtypes import is_complex
 from hornbeam.ir.bind import interpreting
 from hornbeam.ir.node import Node, make, results, topological
-from hornbeam.ir.primitives.arith import CAST, NEG, NOT
+from hornbeam.ir.primitives.arith import ADD, CAST, DIV, MUL, NEG, NOT, SUB
 from hornbeam.ir.primitives.control import CUSTOM_GRADIENT
-from hornbeam.ir.primitives.movement import BROADCAST, PICK, RESHAPE, REVERSE, STOP_GRADIENT, TRANSPOSE
+from hornbeam.ir.primitives.movement import (
+    BROADCAST,
+    CONSTANT,
+    PICK,
+    RESHAPE,
+    REVERSE,
+    STOP_GRADIENT,
+    TRANSPOSE,
+    Literal,
+)  # fmt: skip
 from hornbeam.ir.primitives.scan import SCAN
 from hornbeam.ir.program import Program, substitute
 from hornbeam.ir.rewrite import PATTERNS, Rules, any_, rewrite
@@ -29,11 +38,38 @@ def custom_result(x: Any, i: int) -> Any:
     return x.args[i] if x.primitive is CUSTOM_GRADIENT else None
 
 
+def number_of(x: Any) -> Any:
+    """A constant of one element without axes; None for anything else."""
+    if x.primitive is not CONSTANT or x.spec.size != 1:
+        return None
+    return x if not x.shape else CONSTANT(value=Literal(dict(x.attrs)["value"].array.reshape(())))
+
+
+def reshaped_number(x: Any, s: Any) -> Any:
+    return None if number_of(x) is None else CONSTANT(value=Literal(dict(x.attrs)["value"].array.reshape(s)))
+
+
+def without_broadcast(row: Any) -> list[Any]:
+    """``row`` of a number that was broadcast to the other's shape, which it is anyhow."""
+
+    def first(x: Any, y: Any, s: Any) -> Any:
+        number = number_of(x) if y.shape == s else None
+        return None if number is None else row(number, y)
+
+    def second(x: Any, y: Any, s: Any) -> Any:
+        number = number_of(x) if y.shape == s else None
+        return None if number is None else row(y, number)
+
+    x, y = any_("x"), any_("y")
+    return [(row(BROADCAST(x, shape="s"), y), first), (row(y, BROADCAST(x, shape="s")), second)]
+
+
 with interpreting(PATTERNS):
     x = any_("x")
     SIMPLIFY = Rules(
         [
             (x * 1.0, unless_complex),  # x*1 -> x
+            (1.0 * x, unless_complex),  # 1*x -> x
             (x / 1.0, unless_complex),  # x/1 -> x
             (x - 0.0, lambda x: x),  # x-0 -> x
             (NEG(NEG(x)), lambda x: x),  # -(-x) -> x
@@ -41,12 +77,14 @@ with interpreting(PATTERNS):
             (CAST(x, dtype="d"), lambda x, d: x if x.dtype == d else None),  # to its own dtype -> x
             (RESHAPE(RESHAPE(x, shape="s"), shape="t"), lambda x, s, t: x.reshape(t)),  # two reshapes -> one
             (RESHAPE(x, shape="s"), lambda x, s: x if x.shape == s else None),  # to its own shape -> x
+            (RESHAPE(x, shape="s"), reshaped_number),  # of a number -> a number
             (TRANSPOSE(TRANSPOSE(x, axes="p"), axes="q"), lambda x, p, q: x.transpose([p[i] for i in q])),
             (TRANSPOSE(x, axes="p"), lambda x, p: x if list(p) == sorted(p) else None),  # the identity -> x
             (BROADCAST(x, shape="s"), lambda x, s: x if x.shape == s else None),  # to its own shape -> x
             (REVERSE(REVERSE(x, axes="a"), axes="a"), lambda x, a: x),  # twice -> x
             (STOP_GRADIENT(x), lambda x: x),  # an identity by now
             (PICK(x, index="i"), custom_result),
+            *(rule for row in (ADD, SUB, MUL, DIV) for rule in without_broadcast(row)),
         ]
     )
 

@@ -2,13 +2,14 @@
 
 A *cluster* becomes one kernel over one iteration space. ``loop`` clusters compute maps and views over
 ``outer + inner``, with reductions over ``inner`` along the way: a softmax is one cluster that passes once over memory.
-``column`` clusters reduce leading axes. ``block`` clusters are one node with a template of its own (a product, a
-gather), ``assemble`` ones write their parts side by side (pad, concat), a ``host`` cluster is a row without native
-code, run by its reference, and there is nothing to do for an ``empty`` one.
+``column`` clusters reduce leading axes, of several arrays if they are made of the same ones. ``block`` clusters are one
+node with a template of its own (a product, a gather), ``assemble`` ones write their parts side by side (pad, concat), a
+``host`` cluster is a row without native code, run by its reference, and there is nothing to do for an ``empty`` one.
 
 Maps and views melt into the one cluster that uses them. A value goes to memory if a block reads it, if several clusters
-do, or if it is a result. Clusters over one space then join if one reads the other element by element, or if both read
-the same thing, so that an optimizer's slots are updated in one pass.
+do, or if it is a result; but what takes a few cheap operations on one array is computed by each reader, from that
+array, instead of being stored beside it. Clusters over one space then join if one reads the other element by element,
+or if both read the same thing, so that an optimizer's slots are updated in one pass.
 """
 
 from __future__ import annotations
@@ -28,9 +29,14 @@ from hornbeam.ir.primitives.movement import CONCAT, CONSTANT, IOTA, PAD, PICK, R
 from hornbeam.ir.program import Program
 
 MAX_ROOTS = 24  # nodes computed by one kernel: beyond that registers and pointers spill
+MAX_COLUMN_ROOTS = 4  # column reductions of one kernel: each has four vectors of sums in registers
 MAX_OPERATIONS = 100  # maps and views in one kernel: code grows no faster than the program
 MAX_VIEWS = 64  # views on views that nothing holds
+MAX_AGAIN = 3  # cheap operations that every reader does for itself
 MAX_SCRATCH = 64 * 1024  # bytes of row values that a cluster may keep between its passes over a row
+
+
+CHEAP = frozenset("add sub mul neg cast max min abs eq ne lt le gt ge and or xor not select".split())
 
 
 class Cluster:
@@ -71,6 +77,7 @@ class Fusion:
                 self.users.setdefault(a, []).append(node)
         self.used = {*self.users, *program.roots}
         self.memory: set[Node] = set()
+        self.again: set[Node] = set()  # maps that several clusters compute, each for itself
         self.cluster_of: dict[Node, Cluster] = {}
         self._place()
         self.clusters = self._joined()
@@ -137,10 +144,10 @@ class Fusion:
         return "host" if rank - 1 in axes else "column"  # ``prepared`` leaves none for the host
 
     def _readers(self, node: Node) -> list[Node]:
-        """The nodes that read ``node``, seen through views that have no memory of their own."""
+        """The nodes that read ``node``, seen through views that have no memory of their own, and ``again``."""
         out = []
         for user in self.users.get(node, ()):
-            if self.kinds[user] == "view" and user not in self.memory:
+            if user in self.again or (self.kinds[user] == "view" and user not in self.memory):
                 out += self._readers(user)
             else:
                 out.append(user)
@@ -173,6 +180,11 @@ class Fusion:
                         home.operations += 1
                 continue
             needed = needed or self._read_in_several_places(node)
+            if not needed and len(homes) > 1 and self._better_again(node, list(homes.values())):
+                self.again.add(node)
+                for home in homes.values():
+                    home.operations += 1
+                continue
             if needed or len(homes) != 1 or not self._takes(next(iter(homes.values())), node):
                 if readers or needed:
                     self.memory.add(node)
@@ -226,6 +238,33 @@ class Fusion:
     def _takes(self, home: Cluster, node: Node) -> bool:
         """Whether ``node`` should melt into ``home``."""
         return home.operations < MAX_OPERATIONS and not self._repeats(node, home)
+
+    def _better_again(self, node: Node, homes: list[Cluster]) -> bool:
+        """Whether each of ``homes`` should compute ``node`` for itself: a few cheap operations, and no more bytes to
+        read than if it had been stored. (A product's results are not read for this: it may end with the operations.)
+        """
+        large: set[Node] = set()
+        seen: set[Node] = set()
+        stack = [node]
+        while stack:
+            n = stack.pop()
+            if n in seen:
+                continue
+            seen.add(n)
+            number = n.spec.size <= 1 and n.primitive.name == "div"
+            if not (n.primitive.name in CHEAP or number) or len(seen) > MAX_AGAIN:
+                return False
+            for a in n.args:
+                while self.kinds.get(a) == "view" and a.args:
+                    a = a.args[0]
+                if self.kinds.get(a) == "map" and a.primitive.name in CHEAP:
+                    stack.append(a)
+                elif _single(a) and 8 * a.spec.size > node.spec.size and a.spec.size > 1:
+                    large.add(a)
+        small = any(_product(h.space) >= 8 * node.spec.size for h in homes)
+        if not small and (len(large) > 1 or any(a.dtype.itemsize > node.dtype.itemsize for a in large)):
+            return False
+        return all(self._takes(h, node) for h in homes) and not any(a.primitive.name == "dot" for a in large)
 
     def _repeats(self, node: Node, home: Cluster) -> bool:
         """Whether melting would compute ``node`` many times over: it is broadcast along leading axes."""
@@ -305,8 +344,11 @@ class Fusion:
         """Clusters with their neighbours joined, in an order in which they can run."""
         clusters = [self.cluster_of[n] for n in self.nodes if n in self.memory]
         graph = Dependencies(self, clusters)
-        for cluster in clusters:
-            while cluster.kind == "loop" and (other := self._neighbour(graph, cluster)) is not None:
+        for cluster in sorted(clusters, key=lambda c: -_product(c.space)):  # what small ones do must not stand between
+            while cluster.kind in ("loop", "column") and cluster in graph.order:
+                other = self._neighbour(graph, cluster)
+                if other is None:
+                    break
                 self._join(other, cluster)
                 graph.merge(other, cluster)
                 cluster = other  # which may now fit another one
@@ -321,6 +363,10 @@ class Fusion:
 
     def _fits(self, first: Cluster, second: Cluster) -> bool:
         """Whether ``second`` can run in ``first``'s loops: one space, and elementwise reads of each other's values."""
+        if first.kind == second.kind == "column":
+            same = first.outer == second.outer and first.roots[0].args[0].shape == second.roots[0].args[0].shape
+            alike = same and dict(first.roots[0].attrs)["axes"] == dict(second.roots[0].attrs)["axes"]
+            return alike and len(first.roots) + len(second.roots) <= MAX_COLUMN_ROOTS
         space = common_space(first, second)
         if space is None or len(first.roots) + len(second.roots) > MAX_ROOTS:
             return False
@@ -341,9 +387,10 @@ class Fusion:
         return all(reads.elementwise(node, form) for node, form in own)
 
     def _join(self, first: Cluster, second: Cluster) -> None:
-        space = common_space(first, second)
-        assert space is not None
-        first.outer, first.inner = space
+        if first.kind == "loop":
+            space = common_space(first, second)
+            assert space is not None
+            first.outer, first.inner = space
         first.roots += second.roots
         first.operations += second.operations
         for node, cluster in self.cluster_of.items():
@@ -479,8 +526,8 @@ class Dependencies:
         """Clusters that ``cluster`` reads, then those that read what it reads, the latest first."""
         size = _product(cluster.space)
         big = [s for s in self.reads[cluster] if _single(s) and s.spec.size >= size]
-        direct = [c for c in self.inputs[cluster] if c.kind == "loop"]
-        siblings = {c: None for s in big for c in self.readers[s] if c.kind == "loop"}
+        direct = [c for c in self.inputs[cluster] if c.kind == cluster.kind == "loop"]
+        siblings = {c: None for s in big for c in self.readers[s] if c.kind == cluster.kind}
         earlier = [c for c in siblings if self.order[c] < self.order[cluster] and c not in self.inputs[cluster]]
         return [*sorted(direct, key=self._late), *sorted(earlier, key=self._late)]
 

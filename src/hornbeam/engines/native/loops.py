@@ -10,6 +10,7 @@ tree. A very long row is summed in parts of fixed length, which threads share, a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -146,6 +147,7 @@ class LoopEmitter:
         self.stage = 0
         self.kept: dict[tuple[int, Form], tuple[str, DType, int]] = {}  # scratch rows, and the stage that fills them
         self.scalars: dict[Node, Value] = {}
+        self.steady: dict[tuple[int, Form], Value] = {}  # values that stay the same along the row, at hand
         self.buffers = tuple(dict.fromkeys(b for b, _ in self.forms))
         self.written = tuple(dict.fromkeys(t.buffer for t in self.targets))
 
@@ -251,6 +253,7 @@ class LoopEmitter:
         count = f.intrinsic("smin", left, index(CHUNK))
         self._bases([(group, start) for group in self.space.inner])
         vectors = f.bits("and", count, Value(str(-self.lanes), I64))
+        self._hoist([(t.node, t.at) for t in self.targets])
 
         def body(j: Value, mask: Value | None = None) -> Sequence[Value]:
             memo: dict[Any, Value] = {}
@@ -284,7 +287,7 @@ class LoopEmitter:
 
     def _bases(self, variables: Sequence[tuple[list[int], Value]]) -> None:
         """Where each buffer's row starts for these outer variables, and what each counter is there."""
-        f = self.f
+        f, self.steady = self.f, {}
         cache: dict[Form, Value] = {}
 
         def at(form: Form) -> Value:
@@ -337,6 +340,8 @@ class LoopEmitter:
         f, lanes = self.f, self.lanes
         unroll = 4 if sums and n >= 16 * lanes else 1
         first = [self._start(r, lanes) for r in sums for _ in range(unroll)]
+        self._hoist([*((n, at) for _, n, at in keep), *((t.node, t.at) for t in full)])
+        self._hoist([(r.args[0], self.here) for r in sums])
 
         def element(i: int) -> Value:
             return index(i) if start.ref == "0" else f.add(start, index(i))
@@ -410,6 +415,7 @@ class LoopEmitter:
         self.scalars, self.kept, self.stage = {}, {}, 0
 
         def reduce(length: int) -> None:
+            self.steady = {}  # of the other branch
             totals = self._pass(f.mul(part, index(PART)), length, self.reductions, full)
             for r, total in enumerate(totals):
                 f.store(total, partial(r, row, part))
@@ -485,8 +491,26 @@ class LoopEmitter:
 
     # -- values -------------------------------------------------------------------
 
+    def _hoist(self, values: Sequence[tuple[Node, Index]]) -> None:
+        """Compute now, once, what ``values`` need that is the same all along the row."""
+        seen: set[tuple[int, Form]] = set()
+        stack = list(values)
+        while stack:
+            node, at = stack.pop()
+            key = self._key(node, at)
+            if key in seen or node in self.reduced or key in self.kept or node.primitive is CONSTANT:
+                continue
+            seen.add(key)
+            if self.space.inner_step(key[1]):
+                if not self._at_hand(node):
+                    stack += self._below(node, at)
+            elif self.space.inner:
+                self._value(node, at, index(0), None, self.steady)
+
     def _value(self, node: Node, at: Index, j: Value, mask: Value | None, memo: dict[Any, Value]) -> Value:
         key = self._key(node, at)
+        if key in self.steady:
+            return self.steady[key]
         if key not in memo:
             memo[key] = self._compute(node, at, j, mask, memo)
         return memo[key]
@@ -593,16 +617,17 @@ def column_axes(node: Node) -> tuple[list[int], list[int]]:
 
 
 class ColumnEmitter(LoopEmitter):
-    """Emits the reduction of axes before the last: columns side by side in vectors, rows added one after the other.
+    """Emits reductions of axes before the last: columns side by side in vectors, rows added one after the other.
+
+    Several ``roots`` reduce the same axes of arrays of one shape.
 
     Where there are many rows and few columns, the longest of the reduced axes is split into parts that threads share;
     then the parts are added in order. Splitting depends on the shape alone, so the bits do.
     """
 
-    def __init__(self, module: Module, fusion: Fusion, name: str, root: Node, lanes: int) -> None:
-        shape = root.args[0].shape
-        self.root = root
-        reduced, kept = column_axes(root)
+    def __init__(self, module: Module, fusion: Fusion, name: str, roots: Sequence[Node], lanes: int) -> None:
+        shape = roots[0].args[0].shape
+        reduced, kept = column_axes(roots[0])
         outer, inner = tuple(shape[a] for a in reduced), tuple(shape[a] for a in kept)
         self.border = len(outer)
         self.parts, self.split = _column_parts(outer, inner)
@@ -610,10 +635,9 @@ class ColumnEmitter(LoopEmitter):
         variables = positions(outer + inner)
         place = {a: variables[i] for i, a in enumerate((*reduced, *kept))}
         at = variables[len(outer) :]
-        target = Target(root, at, root, offset(at, root.shape, len(shape)))
-        super().__init__(
-            module, fusion, name, outer, inner, [target], [root], lanes, tuple(place[a] for a in range(len(shape)))
-        )
+        targets = [Target(root, at, root, offset(at, root.shape, len(shape))) for root in roots]
+        here = tuple(place[a] for a in range(len(shape)))
+        super().__init__(module, fusion, name, outer, inner, targets, roots, lanes, here)
 
     def _make_space(self, outer: Shape, inner: Shape, forms: Sequence[Form]) -> Space:
         return Space(outer, inner, forms, flatten=False, columns=True, first=self.split if self.parts > 1 else None)
@@ -644,26 +668,31 @@ class ColumnEmitter(LoopEmitter):
         of = self.full_shape[self.split]
         first = f.div(f.mul(part, index(of)), index(self.parts))
         last = f.div(f.mul(f.add(part, index(1)), index(of)), index(self.parts))
-        dtype = _accumulator(self.root.spec.dtype)
-        sums = f.address("%scratch", f.mul(part, index(size)), dtype)
+        starts, scratch = [], 0
+        for root in self.reductions:
+            starts.append(scratch)
+            scratch += -(-self.parts * size * _accumulator(root.dtype).itemsize // 64) * 64
+        bases = [f.address("%scratch", index(start), dtypes.uint8) for start in starts]
+        before = f.mul(part, index(size))
+        sums = [f.address(b, before, _accumulator(r.dtype)) for r, b in zip(self.reductions, bases, strict=True)]
         self._unit(unit, (first, last), sums)
-        scratch = self.parts * size * dtype.itemsize
         summing = self.end(self.parts * self.rows * self.blocks, scratch)
-        return [summing, self._adding(size, scratch)]
+        return [summing, self._adding(size, starts, scratch)]
 
-    def _adding(self, size: int, scratch: int) -> Kernel:
+    def _adding(self, size: int, starts: Sequence[int], scratch: int) -> Kernel:
         """The parts, added in order."""
         self.begin(chunked=True)
-        f, lanes, dtype = self.f, self.lanes, _accumulator(self.root.spec.dtype)
-        out = f"%b{self.numbers[self.root]}"
+        f, lanes = self.f, self.lanes
 
         def vector(j: Value, mask: Value | None) -> None:
-            total: Value | None = None
-            for part in range(self.parts):
-                value = f.load(f.address("%scratch", f.add(j, index(part * size)), dtype), dtype, lanes, mask)
-                total = value if total is None else self._combine(self.root, total, value)
-            assert total is not None
-            f.store(f.cast(total, self.root.spec.dtype), f.address(out, j, self.root.spec.dtype), mask)
+            for root, start in zip(self.reductions, starts, strict=True):
+                dtype, total = _accumulator(root.dtype), None
+                base = f.address("%scratch", index(start), dtypes.uint8)
+                for part in range(self.parts):
+                    value = f.load(f.address(base, f.add(j, index(part * size)), dtype), dtype, lanes, mask)
+                    total = value if total is None else self._combine(root, total, value)
+                assert total is not None
+                f.store(f.cast(total, root.dtype), f.address(f"%b{self.numbers[root]}", j, root.dtype), mask)
 
         whole = size - size % lanes
         f.loop(index(0), index(whole), lanes, lambda j: vector(j, None), hint="j")
@@ -675,7 +704,7 @@ class ColumnEmitter(LoopEmitter):
         self.f.loop(begin, end, 1, lambda u: self._unit(u, None, None), hint="unit")
         return self.rows * self.blocks
 
-    def _unit(self, number: Value, span: tuple[Value, Value] | None, sums: str | None) -> None:
+    def _unit(self, number: Value, span: tuple[Value, Value] | None, sums: Sequence[str] | None) -> None:
         """Blocks of four vectors first, then single vectors, the last of them masked."""
         f, lanes = self.f, self.lanes
         wide = lanes * 4
@@ -683,7 +712,8 @@ class ColumnEmitter(LoopEmitter):
         row, block = f.div(number, index(self.blocks)), f.rem(number, index(self.blocks))
         into = sums
         if sums is not None:
-            into = f.address(sums, f.mul(row, index(self.space.length)), _accumulator(self.root.dtype))
+            above = f.mul(row, index(self.space.length))
+            into = [f.address(s, above, _accumulator(r.dtype)) for r, s in zip(self.reductions, sums, strict=True)]
         kept = self._decoded(row, self.leading)
         if whole:
             in_whole = f.intrinsic("smin", f.add(block, index(1)), index(whole))
@@ -703,23 +733,29 @@ class ColumnEmitter(LoopEmitter):
 
     def _block(
         self, kept: list[tuple[list[int], Value]], column: Value, vectors: int, masked: bool,
-        span: tuple[Value, Value] | None, sums: str | None,
+        span: tuple[Value, Value] | None, sums: Sequence[str] | None,
     ) -> None:  # fmt: skip
         """Reduce ``vectors`` of columns, over ``span`` of the split axis, into the result or the part at ``sums``."""
         f, lanes = self.f, self.lanes
         mask = f.tail_mask(f.sub(index(self.space.length), column), lanes) if masked else None
         reduced = [g for g in self.space.outer if g[0] < self.border]
         columns = [column if v == 0 else f.add(column, index(v * lanes)) for v in range(vectors)]
-        operand = self.root.args[0]
+        operands = [(r.args[0], self.here) for r in self.reductions]
 
-        def one(j: Value, accumulator: Value) -> Value:
-            value = self._value(operand, self.here, j, mask, {})
-            return self._combine(self.root, accumulator, f.splat(f.cast(value, accumulator.dtype), lanes))
+        def one(j: Value, accumulators: Sequence[Value]) -> list[Value]:
+            memo: dict[Any, Value] = {}
+            values = [self._value(node, at, j, mask, memo) for node, at in operands]
+            return [
+                self._combine(r, acc, f.splat(f.cast(value, acc.dtype), lanes))
+                for r, acc, value in zip(self.reductions, accumulators, values, strict=True)
+            ]
 
         def nest(depth: int, variables: list[tuple[list[int], Value]], accumulators: Sequence[Value]) -> list[Value]:
             if depth == len(reduced):
                 self._bases([*variables, *kept])
-                return [one(j, acc) for j, acc in zip(columns, accumulators, strict=True)]
+                self._hoist(operands)
+                n = len(operands)
+                return [x for i, j in enumerate(columns) for x in one(j, accumulators[i * n : i * n + n])]
             group = reduced[depth]
             start, stop = index(0), index(self.space.size(group))
             if span is not None and self.split in group:
@@ -731,14 +767,15 @@ class ColumnEmitter(LoopEmitter):
 
             return f.loop(start, stop, 1, turn, accumulators, hint="r")
 
-        totals = nest(0, [], [self._start(self.root, lanes) for _ in columns])
+        totals = iter(nest(0, [], [self._start(r, lanes) for _ in columns for r in self.reductions]))
         if sums is None:
             self._bases(kept)
-        for total, j in zip(totals, columns, strict=True):
+        for j, (i, target) in itertools.product(columns, enumerate(self.targets)):
+            total = next(totals)
             if sums is None:
-                self._store(self.targets[0], f.cast(total, self.root.spec.dtype), j, mask)
+                self._store(target, f.cast(total, target.node.dtype), j, mask)
             else:
-                f.store(total, f.address(sums, j, total.dtype), mask)
+                f.store(total, f.address(sums[i], j, total.dtype), mask)
 
 
 def _column_parts(outer: Shape, inner: Shape) -> tuple[int, int]:

@@ -73,7 +73,7 @@ def lower_cluster(module: Module, fusion: Fusion, cluster: Cluster, machine: Mac
             LoopEmitter(module, fusion, name, cluster.outer, cluster.inner, targets, cluster.roots, lanes)
         ]
     elif cluster.kind == "column":
-        emitters = [ColumnEmitter(module, fusion, name, root, lanes)]
+        emitters = [ColumnEmitter(module, fusion, name, cluster.roots, lanes)]
     elif cluster.kind == "assemble":
         emitters = _assembled(module, fusion, root, lanes)
     elif cluster.kind == "block":

@@ -151,7 +151,7 @@ def rows_of(fusion: Fusion, cluster: Cluster) -> tuple[Program, list[Node], list
     if cluster.kind == "loop":
         outputs = fusion.stored(cluster)
     elif isinstance(root.spec, Spec):
-        outputs = [root]
+        outputs = list(cluster.roots)
     else:
         outputs = [p for p in results(root) if p in fusion.used]
     roots = set(cluster.roots)
