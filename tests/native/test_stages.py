@@ -125,7 +125,7 @@ def test_clusters_read_aloud():
             lambda x: hb.fori_loop(0, 3, lambda i, c: c * 2.0, x),
             [(5,)],
             """
-            kernel 0, block: %1: (float32[5]) = scan(x0 [5], %0 [3])
+            kernel 0, block: %0: (float32[5]) = scan(x0 [5])
               body:
                 kernel 0, along 5, 4 at a time:
                   %1 = mul(x0[i], 2.0)
