@@ -9,9 +9,10 @@ from hornbeam.base.spec import spec
 from hornbeam.ir.bind import constant, interpreting
 from hornbeam.ir.check import check
 from hornbeam.ir.node import NODES, param
-from hornbeam.ir.primitives.arith import CAST, EXP, NEG, NOT
+from hornbeam.ir.primitives.arith import CAST, EXP, NEG, NOT, SELECT
 from hornbeam.ir.primitives.control import CUSTOM_GRADIENT
 from hornbeam.ir.primitives.movement import BROADCAST, RESHAPE, REVERSE, STOP_GRADIENT, TRANSPOSE
+from hornbeam.ir.primitives.reduce import PROD, SUM
 from hornbeam.ir.program import Program, evaluate
 from hornbeam.ir.simplify import SIMPLIFY, simplify
 
@@ -49,6 +50,9 @@ CASES = {
     "reversed twice": (lambda x: REVERSE(REVERSE(x, axes=(0,)), axes=(0,)), 0),
     "stop_gradient": (lambda x: STOP_GRADIENT(x), 0),
     "custom_gradient": (lambda x: CUSTOM_GRADIENT(x, x, results=1, rule=lambda g: (g,))[0], 0),
+    "a known choice": (lambda x: SELECT(constant(np.array(True)), x, -x), 0),
+    "the other choice": (lambda x: SELECT(constant(np.array([[False]])), EXP(x), x), 0),
+    "a choice that follows from shapes": (lambda x: SELECT(size(x) == 0, EXP(x), NEG(x)), 1),
     "deep": (lambda x: EXP(NEG(NEG(STOP_GRADIENT(x * 1.0) - 0.0) * 1.0)), 1),
 }
 
@@ -64,8 +68,15 @@ KEPT = {
     "x*1 that broadcasts": lambda x: x * constant(np.ones((2, 1, 1), x.dtype)),
     "reversed along others": lambda x: REVERSE(REVERSE(x, axes=(0,)), axes=(1,)),
     "there and back by other dtypes": lambda x: CAST(CAST(x, dtype=dtypes.float16), dtype=x.dtype),
+    "a choice that broadcasts": lambda x: x + SELECT(constant(np.ones((2, 3, 3), bool)), x, -x),
+    "a sum of floats, which engines may order": lambda x: x + SUM(constant(np.ones(3, x.dtype)), axes=(0,)),
+    "a function that engines may round": lambda x: x + EXP(constant(np.ones((), x.dtype))),
     "transposes that do not cancel": lambda x: TRANSPOSE(TRANSPOSE(x, axes=(1, 0)), axes=(0, 1)),
 }
+
+
+def size(x):
+    return PROD(constant(np.array(x.shape, np.int32)), axes=(0,))
 
 
 def built(f, dtype):
@@ -159,3 +170,24 @@ def test_a_scan_and_its_rerun_for_the_gradient_are_one():
     assert len(scans(program)) == 3 and len(scans(simplify(program))) == 2
     for plain, simple in zip(evaluate(program, [w.array]), evaluate(simplify(program), [w.array]), strict=True):
         np.testing.assert_array_equal(plain, simple)
+
+
+def test_small_constants_are_folded_and_large_ones_are_not():
+    x = param(spec((3,)))
+    with interpreting(NODES):
+        small = CAST(constant(np.arange(64, dtype=np.int32)) * 2 + 1, dtype=dtypes.float32)
+        large = constant(np.arange(65, dtype=np.int32)) * 2
+        spread = BROADCAST(constant(np.float32(1)), shape=(3, 65))
+        program = simplify(Program([x], [small, large, spread, x / (small[1] - 1)]))
+    names = [n.primitive.name for n in program.nodes]
+    assert sorted(names) == ["broadcast", "constant", "constant", "constant", "constant", "constant", "div", "mul"]
+    np.testing.assert_array_equal(evaluate(program, [np.ones(3, np.float32)])[0], np.arange(64) * 2.0 + 1)
+
+
+def test_what_a_fold_divides_by_zero_is_quiet(recwarn):
+    x = param(spec(()))
+    with interpreting(NODES):
+        program = simplify(Program([x], [x + constant(np.float32(1)) / constant(np.float32(0))]))
+    assert len(program.nodes) == 2
+    assert evaluate(program, [np.float32(0)])[0] == np.inf
+    assert not recwarn.list

@@ -15,10 +15,11 @@ import numpy as np
 from hornbeam.base import dtypes
 from hornbeam.base.spec import Spec
 from hornbeam.engines.native import loops
-from hornbeam.engines.native.pipeline import build, is_exact
+from hornbeam.engines.native.pipeline import build
 from hornbeam.engines.native.target import host
 from hornbeam.errors import HornbeamError
 from hornbeam.ir.bind import constant, interpreting
+from hornbeam.ir.fold import is_exact
 from hornbeam.ir.grad import gradients
 from hornbeam.ir.node import NODES, PARAM, Node, make, param
 from hornbeam.ir.primitives import arith, compare, contract, index, movement, reduce

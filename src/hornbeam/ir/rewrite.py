@@ -101,8 +101,8 @@ class Rules(list[tuple[Pattern, Callable[..., Any]]]):
         return None
 
 
-def rewrite(program: Program, rules: Rules) -> Program:
-    """``program`` with ``rules`` applied to every node, arguments first, until none fits.
+def rewrite(program: Program, rules: Rules, *others: Callable[[Node], Node | None]) -> Program:
+    """``program`` with ``rules`` and ``others`` applied to every node, arguments first, until none fits.
 
     What stands in for a node has the node's line.
     """
@@ -112,10 +112,19 @@ def rewrite(program: Program, rules: Rules) -> Program:
         for node in program.nodes:
             nodes.line = node.line
             new = remake(node, tuple(env[a] for a in node.args))
-            while (better := rules.apply(new)) is not None:
+            while (better := _first(new, rules.apply, *others)) is not None:
                 new = better
             env[node] = new
     outputs = [env[n] for n in program.outputs]
     updates = {slot: env[n] for slot, n in program.updates.items()}
     effects = [env[n] for n in program.effects]
     return Program(program.inputs, outputs, program.reads, updates, program.name, effects)
+
+
+def _first(node: Node, *rewrites: Callable[[Node], Node | None]) -> Node | None:
+    """What the first of ``rewrites`` that fits makes of ``node``."""
+    for apply in rewrites:
+        found = apply(node)
+        if found is not None:
+            return found
+    return None

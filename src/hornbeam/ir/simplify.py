@@ -10,8 +10,9 @@ from typing import Any
 
 from hornbeam.base.dtypes import is_complex
 from hornbeam.ir.bind import interpreting
+from hornbeam.ir.fold import folded, literal
 from hornbeam.ir.node import Node, make, results, topological
-from hornbeam.ir.primitives.arith import ADD, CAST, DIV, MUL, NEG, NOT, SUB
+from hornbeam.ir.primitives.arith import ADD, CAST, DIV, MUL, NEG, NOT, SELECT, SUB
 from hornbeam.ir.primitives.control import CUSTOM_GRADIENT
 from hornbeam.ir.primitives.movement import (
     BROADCAST,
@@ -42,11 +43,7 @@ def number_of(x: Any) -> Any:
     """A constant of one element without axes; None for anything else."""
     if x.primitive is not CONSTANT or x.spec.size != 1:
         return None
-    return x if not x.shape else CONSTANT(value=Literal(dict(x.attrs)["value"].array.reshape(())))
-
-
-def reshaped_number(x: Any, s: Any) -> Any:
-    return None if number_of(x) is None else CONSTANT(value=Literal(dict(x.attrs)["value"].array.reshape(s)))
+    return x if not x.shape else CONSTANT(value=Literal(literal(x).reshape(())))
 
 
 def without_broadcast(row: Any) -> list[Any]:
@@ -64,8 +61,15 @@ def without_broadcast(row: Any) -> list[Any]:
     return [(row(BROADCAST(x, shape="s"), y), first), (row(y, BROADCAST(x, shape="s")), second)]
 
 
+def chosen(c: Any, x: Any, y: Any) -> Any:
+    """What a known condition chooses everywhere."""
+    if c.primitive is not CONSTANT or c.spec.size != 1:
+        return None
+    return x if literal(c).item() else y
+
+
 with interpreting(PATTERNS):
-    x = any_("x")
+    c, x, y = any_("c"), any_("x"), any_("y")
     SIMPLIFY = Rules(
         [
             (x * 1.0, unless_complex),  # x*1 -> x
@@ -77,7 +81,6 @@ with interpreting(PATTERNS):
             (CAST(x, dtype="d"), lambda x, d: x if x.dtype == d else None),  # to its own dtype -> x
             (RESHAPE(RESHAPE(x, shape="s"), shape="t"), lambda x, s, t: x.reshape(t)),  # two reshapes -> one
             (RESHAPE(x, shape="s"), lambda x, s: x if x.shape == s else None),  # to its own shape -> x
-            (RESHAPE(x, shape="s"), reshaped_number),  # of a number -> a number
             (TRANSPOSE(TRANSPOSE(x, axes="p"), axes="q"), lambda x, p, q: x.transpose([p[i] for i in q])),
             (TRANSPOSE(x, axes="p"), lambda x, p: x if list(p) == sorted(p) else None),  # the identity -> x
             (BROADCAST(x, shape="s"), lambda x, s: x if x.shape == s else None),  # to its own shape -> x
@@ -85,12 +88,13 @@ with interpreting(PATTERNS):
             (STOP_GRADIENT(x), lambda x: x),  # an identity by now
             (PICK(x, index="i"), custom_result),
             *(rule for row in (ADD, SUB, MUL, DIV) for rule in without_broadcast(row)),
+            (SELECT(c, x, y), chosen),  # c known -> x or y
         ]
     )
 
 
 def simplify(program: Program) -> Program:
-    return trim_scans(absorb_scans(rewrite(program, SIMPLIFY)))
+    return trim_scans(absorb_scans(rewrite(program, SIMPLIFY, folded)))
 
 
 def absorb_scans(program: Program) -> Program:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from hornbeam.base.spec import Spec
 from hornbeam.engines import stages
 from hornbeam.engines.engine import Executable, Options, register
 from hornbeam.engines.native import cache, jit, recall
@@ -27,7 +26,7 @@ from hornbeam.engines.native.templates import TEMPLATES
 from hornbeam.engines.native.threads import PARALLEL_FOR, parallel_for
 from hornbeam.engines.native.watch import watch
 from hornbeam.engines.reference import ReferenceExecutable
-from hornbeam.ir.node import Node
+from hornbeam.ir.fold import is_exact
 from hornbeam.ir.program import Program
 from hornbeam.ir.simplify import simplify
 
@@ -38,25 +37,11 @@ class NativeEngine:
     name = "native"
 
     def compile(self, program: Program, options: Options) -> Executable:
+        # An eager row that NumPy computes to the same bits needs no compiler.
         if len(program.nodes) == 1 and is_exact(program.nodes[0]) and not stages.watching():
             stages.begin(program)
             return ReferenceExecutable(program)
         return build(program, host(), options.threads)
-
-
-# Rows whose results IEEE 754 or plain counting determines: NumPy gives the bits that compiled code gives. An eager one
-# needs no compiler.
-EXACT = frozenset(
-    "add sub mul div neg abs sign floor ceil trunc round sqrt rsqrt select cast bitcast eq ne lt le gt ge is_finite "
-    "not and or xor shift_left shift_right constant iota reshape transpose broadcast slice pad concat reverse "
-    "stop_gradient pick argmax argmin argsort gather dynamic_slice dynamic_update_slice random_bits "
-    "custom_gradient".split()
-)
-
-
-def is_exact(node: Node) -> bool:
-    specs = [node.spec] if isinstance(node.spec, Spec) else node.spec
-    return node.primitive.name in EXACT or all(s.dtype.kind in "biu" for s in (*specs, *(a.spec for a in node.args)))
 
 
 host()  # raises NoTarget where there is nothing to compile for
