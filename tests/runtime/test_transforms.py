@@ -95,6 +95,89 @@ def test_a_true_rule_agrees_with_differences_to_second_order():
     check(lambda x: hb.while_loop(lambda i, y: i < 2, lambda i, y: (i + 1, log1pexp(y)), (0, x))[1], X)
 
 
+IN_BODIES = {
+    "scan": lambda f, x: hb.sum(hb.scan(lambda c, e: (f(c) * e, f(e)), hb.ones((), "float64"), x)[1]),
+    "map": lambda f, x: hb.map(f, x).sum(),
+    "cond": lambda f, x: hb.cond(x.sum() > 0.0, lambda: f(x) * x, lambda: f(x) + x).sum(),
+    "switch": lambda f, x: hb.switch(as_tensor(1), [lambda x: x, f], x).sum(),
+    "while": lambda f, x: hb.while_loop(lambda i, y: i < 2, lambda i, y: (i + 1, f(y)), (0, x))[1].sum(),
+    "fori": lambda f, x: hb.fori_loop(0, 2, lambda i, y: f(y), x).sum(),
+    "remat": lambda f, x: hb.remat(f)(x).sum(),
+    "function": lambda f, x: hb.function(f)(x).sum(),
+    "nested": lambda f, x: hb.map(lambda e: hb.cond(e > 0.0, lambda: hb.map(f, x).sum() * e, lambda: f(e)), x).sum(),
+}
+
+
+@pytest.mark.parametrize("where", IN_BODIES)
+@pytest.mark.parametrize("kind", ["tensor", "variable"])
+def test_a_rule_in_a_body_may_use_what_the_forward_pass_does_not(where, kind):
+    """The gradient of f is s, a tensor or variable of outside: f(x) = x s in disguise, as far as gradients go."""
+    variable = hb.Variable(1.5, dtype="float64")
+
+    def run(x, s, f):
+        with hb.GradientTape() as tape:
+            tape.watch(x)
+            scale = s * 0.5 if kind == "tensor" else variable.value()
+            y = IN_BODIES[where](lambda x: f(x, scale), x)
+        return tape.gradient(y, x)
+
+    def disguised(x, s):
+        @hb.custom_gradient
+        def f(x):
+            return x * 1.5, lambda g: g * s
+
+        return f(x)
+
+    x, s = as_tensor(X), as_tensor(3.0).astype("float64")
+    expected = np.asarray(run(x, s, lambda x, s: x * 1.5))
+    for call in both(lambda x, s: run(x, s, disguised)):
+        np.testing.assert_allclose(np.asarray(call(x, s)), expected, rtol=1e-12)
+
+
+def test_rules_that_call_each_other():
+    @hb.custom_gradient
+    def sine(x):
+        return hb.sin(x), lambda g: g * cosine(x)
+
+    @hb.custom_gradient
+    def cosine(x):
+        return hb.cos(x), lambda g: -g * sine(x)
+
+    check(sine, X)
+    for call in both(hb.grad(lambda x: hb.map(hb.grad(sine), x).sum())):
+        np.testing.assert_allclose(call(as_tensor(X)), -np.sin(X))
+
+
+def test_a_rule_with_effects_runs_when_it_is_applied():
+    count = hb.Variable(0)
+
+    @hb.custom_gradient
+    def f(x):
+        def rule(g):
+            count.assign_add(1)
+            return g * 2.0
+
+        return x * 2.0, rule
+
+    assert hb.function(hb.grad(lambda x: f(x).sum()))(as_tensor(X)).tolist() == [2.0] * len(X)
+    assert int(count) == 1
+    hb.function(f)(as_tensor(X))
+    assert int(count) == 1
+
+
+def test_a_rule_with_effects_that_needs_what_is_outside():
+    @hb.function
+    def f(x, s):
+        @hb.custom_gradient
+        def doubled(x):
+            return x * 2.0, lambda g: (hb.callback(print, [], []), g * s)[1]
+
+        return hb.grad(lambda x: hb.map(doubled, x).sum())(x)
+
+    with pytest.raises(hb.GradientError, match=r"rule used in step needs a tensor from outside(.|\n)*argument"):
+        f(as_tensor(X), as_tensor(2.0))
+
+
 def test_several_arguments_results_and_none():
     @hb.custom_gradient
     def f(x, n, y):

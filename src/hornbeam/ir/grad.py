@@ -16,7 +16,7 @@ from hornbeam.base import dtypes
 from hornbeam.errors import GradientError, explain
 from hornbeam.ir.beside import side_by_side
 from hornbeam.ir.bind import constant, interpreting
-from hornbeam.ir.node import NODES, Node, as_node, param, results, topological
+from hornbeam.ir.node import NODES, PARAM, Node, as_node, param, results, topological
 from hornbeam.ir.primitive import Primitive, blocked
 from hornbeam.ir.primitives import movement
 from hornbeam.ir.program import Program
@@ -146,4 +146,13 @@ def _pullback(body: Program, given: tuple[bool, ...]) -> Program:
     with interpreting(NODES):
         grads = [zeros_like(s) if g is None else g for s, g in zip(sources, found, strict=True)]
     program = Program([*body.inputs, *cotangents], [as_node(g) for g in grads], name=f"pullback of {body.name}")
+    own = {*program.inputs}
+    if any(n.primitive is PARAM and n not in own for n in topological(program.outputs)):
+        raise GradientError(
+            explain(
+                f"a gradient rule used in {body.name} needs a tensor from outside of it.",
+                why="A rule that assigns variables, calls back, or lies deep in other rules is not traced in advance.",
+                fix="pass the tensor to the function as an argument, with None for its gradient",
+            )
+        )
     return side_by_side(program)

@@ -21,7 +21,7 @@ from typing import Any
 from hornbeam.base import dtypes
 from hornbeam.base.spec import Shape, Spec
 from hornbeam.ir.beside import is_zero
-from hornbeam.ir.bind import bind, constant, interpreting
+from hornbeam.ir.bind import bind, interpreting
 from hornbeam.ir.node import NODES, PARAM, Node, param, topological
 from hornbeam.ir.primitives import reduce
 from hornbeam.ir.primitives.arith import ADD, CAST, NEG, SUB
@@ -31,14 +31,13 @@ from hornbeam.ir.primitives.movement import (
     CONCAT,
     CONSTANT,
     PAD,
-    PICK,
     RESHAPE,
     REVERSE,
     SLICE,
     STOP_GRADIENT,
     TRANSPOSE,
 )
-from hornbeam.ir.program import Program, substitute
+from hornbeam.ir.program import Program, again, substitute
 from hornbeam.ir.residuals import LARGE, dependents
 
 Thunk = Callable[["Values"], Any]
@@ -352,15 +351,6 @@ def topological_to(node: Node, known: set[Node]) -> list[Node]:
             stack.append((n, True))
             stack.extend((a, False) for a in n.args)
     return list(done)
-
-
-def again(node: Node, args: Sequence[Any]) -> Any:
-    """``node``'s row applied to values."""
-    if node.primitive is CONSTANT:
-        return constant(dict(node.attrs)["value"].array)
-    if node.primitive is PICK:
-        return args[0][dict(node.attrs)["index"]]
-    return bind(node.primitive, *args, **dict(node.attrs))
 
 
 def stacked_again(node: Node, args: Sequence[tuple[Any, bool]], length: int) -> Any:

@@ -10,7 +10,9 @@ import numpy as np
 
 from hornbeam.base.spec import Spec
 from hornbeam.errors import HornbeamError
+from hornbeam.ir.bind import bind, constant
 from hornbeam.ir.node import PARAM, Node, remake, topological
+from hornbeam.ir.primitives.movement import CONSTANT, PICK
 
 Slot = Any
 """A place in a session's state (in practice a Variable). To ``ir`` it is an opaque key with a ``name``."""
@@ -170,3 +172,20 @@ def inline(program: Program, arguments: Sequence[Node]) -> list[Node]:
     if program.reads or program.updates:
         raise HornbeamError(f"{program!r} touches state and cannot be inlined.")
     return substitute(program.outputs, dict(zip(program.inputs, arguments, strict=True)))
+
+
+def again(node: Node, arguments: Sequence[Any]) -> Any:
+    """``node``'s row applied to other values, by the current interpreter; a tuple for a row of several results."""
+    if node.primitive is CONSTANT:
+        return constant(dict(node.attrs)["value"].array)
+    if node.primitive is PICK:
+        return arguments[0][dict(node.attrs)["index"]]
+    return bind(node.primitive, *arguments, **dict(node.attrs))
+
+
+def apply_again(program: Program, arguments: Sequence[Any]) -> list[Any]:
+    """The program's outputs for values of the current interpreter, row by row: recorded, traced or run at once."""
+    env: dict[Node, Any] = dict(zip(program.params, arguments, strict=True))
+    for node in program.nodes:
+        env[node] = again(node, [env[a] for a in node.args])
+    return [env[n] for n in program.outputs]

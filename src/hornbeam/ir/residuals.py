@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from hornbeam.base.spec import Spec
 from hornbeam.ir.node import PARAM, Node, topological
 from hornbeam.ir.primitives import arith, compare
+from hornbeam.ir.primitives.control import CUSTOM_GRADIENT
 from hornbeam.ir.primitives.movement import CONSTANT, IOTA, PICK
 
 LARGE = 8  # times what a step takes in and gives out: a value that large is computed again rather than kept
@@ -27,7 +28,9 @@ _CHEAP_MAPS = frozenset(
 def is_cheap(node: Node) -> bool:
     """Whether computing ``node`` costs little more than reading what it is made from."""
     p = node.primitive
-    return p in (CONSTANT, IOTA) or p in _CHEAP_MAPS or (p.kind == "view" and p is not PICK)
+    if p is PICK:
+        return node.args[0].primitive is CUSTOM_GRADIENT
+    return p in (CONSTANT, IOTA) or p in _CHEAP_MAPS or p.kind == "view"
 
 
 def dependents(sources: Iterable[Node], nodes: Iterable[Node]) -> set[Node]:
@@ -71,6 +74,9 @@ def kept(wanted: Iterable[Node], free: Collection[Node], at_no_cost: Collection[
 
 def _arguments(node: Node) -> Iterable[Node]:
     """The single values that ``node`` is made from: of a row of several results, what that row is made from."""
+    if node.primitive is PICK and node.args[0].primitive is CUSTOM_GRADIENT:
+        yield node.args[0].args[dict(node.attrs)["index"]]  # which it is
+        return
     for a in node.args:
         if isinstance(a.spec, Spec):
             yield a

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from hornbeam.base import dtypes, tree
 from hornbeam.errors import GradientError, explain
-from hornbeam.ir.primitives.control import CUSTOM_GRADIENT
+from hornbeam.ir.bind import current
+from hornbeam.ir.primitives.control import CUSTOM_GRADIENT, ClosedRule
 from hornbeam.ir.primitives.movement import BROADCAST, STOP_GRADIENT
+from hornbeam.ir.program import Program
 from hornbeam.ops.op import op
 from hornbeam.runtime.tape import GradientTape
 from hornbeam.runtime.tensor import Tensor, as_tensor
+from hornbeam.runtime.trace import Operands, Trace, trace_body
 from hornbeam.runtime.variable import variable_of
 
 
@@ -97,9 +101,42 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
                 )
             return tuple(grads)
 
-        return tree.unflatten(structure, CUSTOM_GRADIENT(*flat, *tensors, results=len(flat), rule=rule))
+        closed, captured = _closed(rule, flat)
+        outs = CUSTOM_GRADIENT(*flat, *tensors, *captured, results=len(flat), rule=closed)
+        return tree.unflatten(structure, outs)
 
     return call
+
+
+_depth: ContextVar[int] = ContextVar("hornbeam_rules_being_traced", default=0)
+DEEP = 2  # rules in rules that are traced in advance: they may call each other without end
+
+
+def _closed(rule: Callable[..., Any], outputs: list[Tensor]) -> tuple[Any, list[Tensor]]:
+    """``rule`` for use in a trace: traced now, with what it uses from outside as operands.
+
+    The body of a loop is differentiated on its own, when what the rule uses from outside has no place in it any more.
+    A rule that assigns variables or calls back is left to run when it is applied.
+    """
+    if not isinstance(current(), Trace) or _depth.get() >= DEEP:
+        return rule, []
+    have: list[bool] = []
+
+    def traced(*cotangents: Tensor) -> list[Tensor]:
+        found = rule(*cotangents)
+        have[:] = [g is not None for g in found]
+        return [as_tensor(g) for g in found if g is not None]
+
+    token = _depth.set(_depth.get() + 1)
+    try:
+        body = trace_body(traced, [o.spec for o in outputs])
+    finally:
+        _depth.reset(token)
+    if body.assigned or body.effects:
+        return rule, []
+    shared = Operands(body)
+    program = Program([*shared.params(body), *body.inputs], body.outputs, name="rule")
+    return ClosedRule(program, tuple(have)), shared.values
 
 
 def _distinct(x: Any) -> Any:

@@ -7,7 +7,7 @@ again keeping the carry of every step, and a while's, whose number of steps is n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from hornbeam.ir.grad import pullback, zeros_like
 from hornbeam.ir.node import NODES, param
 from hornbeam.ir.primitive import row
 from hornbeam.ir.primitives.arith import scalar
-from hornbeam.ir.program import Program, evaluate, inline
+from hornbeam.ir.program import Program, apply_again, evaluate, inline
 
 
 def check_arguments(name: str, program: Program, given: Sequence[Spec]) -> None:
@@ -203,27 +203,41 @@ WHILE = row(  # (carries…, constants…) -> carries…, while the condition ho
 # -- values with rules or effects of their own -------------------------------------------------------
 
 
-def _custom_spec(*operands: Spec, results: int, rule: Callable[..., Any]) -> tuple[Spec, ...]:
+class ClosedRule(NamedTuple):
+    """A rule as a Program (captured…, cotangents…) -> gradients of the arguments that ``have`` one.
+
+    What a rule uses from outside comes in as operands, like what a body uses: the rule can be applied wherever the
+    operands can be.
+    """
+
+    program: Program
+    have: tuple[bool, ...]
+
+
+def _custom_spec(*operands: Spec, results: int, rule: Callable[..., Any] | ClosedRule) -> tuple[Spec, ...]:
     check_count("custom_gradient", "results", results, len(operands))
-    if not callable(rule):
+    if not callable(rule) and not isinstance(rule, ClosedRule):
         raise TypeError(f"custom_gradient: the rule must be callable, got {rule!r}.")
     return operands[:results]
 
 
-def _custom_grad(gs: Any, *rest: Any, results: int, rule: Callable[..., Any]) -> tuple[Any, ...]:
-    outs = rest[-1]
+def _custom_grad(gs: Any, *rest: Any, results: int, rule: Callable[..., Any] | ClosedRule) -> tuple[Any, ...]:
+    *operands, outs = rest
     filled = tuple(zeros_like(o) if g is None else g for g, o in zip(gs, outs, strict=True))
+    if isinstance(rule, ClosedRule):
+        given = iter(apply_again(rule.program, [*operands[results + len(rule.have) :], *filled]))
+        return (*(None,) * results, *(next(given) if has else None for has in rule.have))
     found = tuple(rule(*filled))
-    if len(found) != len(rest) - 1 - results:
+    if len(found) != len(operands) - results:
         raise GradientError(
-            f"custom_gradient: the rule returned {len(found)} cotangents for {len(rest) - 1 - results} arguments.\n"
+            f"custom_gradient: the rule returned {len(found)} cotangents for {len(operands) - results} arguments.\n"
             "  Return one for each argument of the function, None where no gradient flows."
         )
     return (*(None,) * results, *found)
 
 
 CUSTOM_GRADIENT = row(
-    # (results…, arguments…) -> results…: an identity whose cotangents go to the arguments, by ``rule``
+    # (results…, arguments…, captured…) -> results…: an identity whose cotangents go to the arguments, by ``rule``
     "custom_gradient",
     kind="view",
     infer=_custom_spec,
