@@ -8,7 +8,7 @@ import numpy as np
 
 from hornbeam.base.spec import Spec
 from hornbeam.ir.node import Node, make
-from hornbeam.ir.primitives.movement import CONSTANT, Literal
+from hornbeam.ir.primitives.movement import BROADCAST, CONSTANT, Literal
 from hornbeam.ir.program import apply
 
 # Rows whose results IEEE 754 or plain counting determines: NumPy gives the bits that compiled code gives.
@@ -34,8 +34,8 @@ def folded(node: Node) -> Node | None:
         return None
     if any(a.primitive is not CONSTANT or a.spec.size > LARGEST for a in node.args) or node.spec.size > LARGEST:
         return None
-    if not is_exact(node):
-        return None
+    if not is_exact(node) or (row is BROADCAST and node.args[0].spec.size == 1 < node.spec.size):
+        return None  # one number in many places stays one: a loop has it at hand, where it would read an array
     with np.errstate(all="ignore"):
         value = apply(node, [literal(a) for a in node.args])
     return make(CONSTANT, (), {"value": Literal(value)})
