@@ -7,8 +7,8 @@ The tests are laid out beside a copy of the installed nightly's `keras` folder, 
 folder for scratch. They run in an environment of their own, as they import TensorFlow, JAX and PyTorch throughout.
 Paths among pytest's arguments are seen from the laid out folder:  scripts/keras-suite ~/keras keras/src/ops -k reshape
 
---part is what CI runs: the tests of the published archive that need neither TensorFlow nor PyTorch, in an environment
-small enough to be made anew each time.
+--part takes the tests that need neither TensorFlow nor PyTorch, in an environment small enough to be made anew each
+time. scripts/test, and with it CI, runs one in four of them on the native engine.
 
 A run of whole folders writes their rows of TALLY.md. KERAS_BACKEND=jax runs Keras's own backend instead, to compare.
 """
@@ -54,9 +54,9 @@ def main() -> int:
     results.mkdir(parents=True, exist_ok=True)
     report = results / f"{options.backend}-{options.engine}-{time.strftime('%m%d-%H%M%S')}.xml"
     when = f"{time.strftime('%Y-%m-%d')}, {commit()}"
-    run_pytest(python, tree, report, options, rest, more_arguments(options))
+    code = run_pytest(python, tree, report, options, rest, more_arguments(options))
     if not report.exists():
-        return 1
+        return code or 1
     cases = tally.read(report)
     rows = tally.count(cases)
     failed = [case for case in cases if case.outcome == "failed"]
@@ -65,7 +65,17 @@ def main() -> int:
     whole = options.sample == 1 and not options.part and not selects(rest, tree)
     if options.checkout and options.backend == "hornbeam" and whole:
         tally.write(options.engine, rows, when)
-    return 1 if failed else 0
+    print(verdict(cases, code, options))
+    return code or bool(failed)  # pytest's own code also tells of a crash, or of nothing that ran
+
+
+def verdict(cases: list[tally.Case], code: int, options: argparse.Namespace) -> str:
+    """What it came to, as a sentence to end with."""
+    counts = ", ".join(f"{sum(case.outcome == name for case in cases)} {name}" for name in tally.OUTCOMES)
+    where = f"{options.backend}, {options.engine} engine" if options.backend == "hornbeam" else options.backend
+    sample = "" if options.sample == 1 else f", one in {options.sample}"
+    trouble = f" pytest ended with code {code}, see above." if code else ""
+    return f"Keras's own tests ({where}{sample}): {counts}.{trouble}"
 
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
@@ -88,13 +98,13 @@ def release_sources(scratch: Path) -> Path:
     folder = scratch / f"keras-{RELEASE}"
     if not folder.exists():
         scratch.mkdir(parents=True, exist_ok=True)
-        pip = [sys.executable, "-m", "pip", "--quiet", "download", "--no-deps", "--no-binary=keras"]
-        if subprocess.run([*pip, f"--dest={scratch}", f"keras=={RELEASE}"]).returncode:
-            sys.exit(
-                f"Keras's own tests did not run: the sources of keras {RELEASE}, which they are part of, could not be\n"
-                "downloaded from the package index (see above). With a checkout of Keras no download is needed:\n"
-                "    scripts/keras-suite path/to/keras"
-            )
+        trouble = (
+            f"The sources of keras {RELEASE}, which they are part of, could not be downloaded from the package index\n"
+            "(see above). With a checkout of Keras no download is needed:\n"
+            "    scripts/keras-suite path/to/keras"
+        )
+        options = ("--no-deps", "--no-binary=keras", f"--dest={scratch}")
+        pip(trouble, sys.executable, "download", *options, f"keras=={RELEASE}")
         with (
             tarfile.open(scratch / f"keras-{RELEASE}.tar.gz") as archive,
             tempfile.TemporaryDirectory(dir=scratch) as t,
@@ -115,15 +125,24 @@ def environment(folder: Path, requirements: Path) -> Path:
     print(f"Making the tests' environment in {folder} ...", file=sys.stderr)
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip: list[str | Path] = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "--requirement", requirements], check=True)
-    subprocess.run([*pip, "install", "--editable", ROOT, nightly], check=True)
+    trouble = (
+        f"What they need could not be installed from the package index into {folder} (see above).\n"
+        "Once pip can reach the index, the same command goes on where it stopped."
+    )
+    pip(trouble, python, "install", "--requirement", requirements)
+    pip(trouble, python, "install", "--editable", ROOT, nightly)
     if requirements == WHOLE:
         # TensorFlow brings the stable Keras, whose folder is the nightly's.
-        subprocess.run([*pip, "uninstall", "--yes", "keras"], check=True)
-        subprocess.run([*pip, "install", "--force-reinstall", "--no-deps", nightly], check=True)
+        pip(trouble, python, "uninstall", "--yes", "keras")
+        pip(trouble, python, "install", "--force-reinstall", "--no-deps", nightly)
     stamp.write_text(wanted)
     return python
+
+
+def pip(trouble: str, python: Path | str, *arguments: Path | str) -> None:
+    """Run pip in the environment of `python`; where it fails, end with what that means for the tests."""
+    if subprocess.run([python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]).returncode:
+        sys.exit(f"Keras's own tests did not run.\n{trouble}")
 
 
 def floor() -> str:
@@ -161,7 +180,7 @@ def more_arguments(options: argparse.Namespace) -> list[str]:
 
 def run_pytest(
     python: Path, tree: Path, report: Path, options: argparse.Namespace, rest: list[str], more: list[str]
-) -> None:
+) -> int:
     arguments = [
         *("-q", "-n", "2", "--dist", "loadfile", "-p", "tests.keras_suite.plugin", "-p", "no:cacheprovider"),
         *("--tb=short", "-rfE", "--timeout=900", "--continue-on-collection-errors"),
@@ -178,7 +197,7 @@ def run_pytest(
         "JAX_PLATFORMS": "cpu",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    subprocess.run([python, "-m", "pytest", *arguments], cwd=tree, env=os.environ | ours)
+    return subprocess.run([python, "-m", "pytest", *arguments], cwd=tree, env=os.environ | ours).returncode
 
 
 def selects(rest: list[str], tree: Path) -> bool:
