@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.keras_suite import run, tally
-from tests.keras_suite.plugin import exclusions
+from tests.keras_suite.plugin import exclusions, missing
 
 REPORT = """<testsuites><testsuite>
 <testcase classname="keras.src.ops.numpy_test.T" name="test_a" time="1.25" />
@@ -80,3 +80,15 @@ def test_a_run_that_was_cut_short_is_a_failure_whatever_its_report_lists(tmp_pat
     monkeypatch.setattr(run, "environment", lambda *_: sys.executable)
     monkeypatch.setattr(run, "lay_out", lambda *_: tmp_path / "tree")
     assert run.main() == code
+
+
+def test_keras_says_in_its_own_words_that_a_module_is_missing():
+    try:
+        try:
+            raise ModuleNotFoundError("No module named 'grain'", name="grain")
+        except ImportError:
+            raise ImportError("This requires the grain module.")
+    except ImportError as error:
+        assert missing(error) == "grain"
+    assert missing(ImportError("cannot import name 'GPTQ'")) is None
+    assert missing(None) is None
