@@ -47,9 +47,10 @@ def test_the_tally_keeps_the_rows_of_other_runs(tmp_path: Path, monkeypatch):
 
 
 def test_only_runs_of_whole_folders_are_tallied(tmp_path: Path):
-    (tmp_path / "keras" / "src" / "ops").mkdir(parents=True)
+    (tmp_path / "keras" / "src" / "ops" / "nn").mkdir(parents=True)
     assert not run.selects(["-n", "1", "keras/src/ops", "--tb=no"], tmp_path)
     assert run.selects(["keras/src/ops/numpy_test.py"], tmp_path)
+    assert run.selects(["keras/src/ops/nn/"], tmp_path)
     assert run.selects(["keras/src/ops", "-k", "reshape"], tmp_path)
 
 
