@@ -187,8 +187,7 @@ class Fusion:
                         home.operations += 1
                 continue
             needed = needed or node in keys or self._read_in_several_places(node)
-            several = not needed and len(homes) > 1
-            if several and any(better(node, list(homes.values())) for better in (self._better_again, self._drawn_again)):
+            if not needed and len(homes) > 1 and self._better_again(node, list(homes.values())):
                 self.again.add(node)
                 for home in homes.values():
                     home.operations += 1
@@ -253,6 +252,8 @@ class Fusion:
         """Whether each of ``homes`` should compute ``node`` for itself: a few cheap operations, and no more bytes to
         read than if it had been stored. (A product's results are not read for this: it may end with the operations.)
         """
+        if self._drawn_again(node, homes):
+            return True
         large: set[Node] = set()
         seen: set[Node] = set()
         stack = [node]
@@ -277,20 +278,23 @@ class Fusion:
         return all(self._takes(h, node) for h in homes) and not any(a.primitive.name == "dot" for a in large)
 
     def _drawn_again(self, node: Node, homes: list[Cluster]) -> bool:
-        """Whether each of ``homes`` should make ``node`` from random bits of its own: a few cheap operations on bits and
-        on small things, such as the mask of a dropout, which a network would hold from its forward to its backward pass.
+        """Whether each of ``homes`` should make ``node`` of random bits drawn again: a few cheap operations on bits
+        and on small things, such as a dropout's mask, which would be kept from the forward to the backward pass.
 
-        Kept, it is written once and read by every home; drawn again, it takes a block of Threefry in all homes but one.
+        Kept, it is written once and read by each; drawn again, it takes Threefry in all of them but one. Within the
+        caches moving a byte is the cheaper, so this is for the memory and for data beyond them.
         """
-        drawing, moving = (len(homes) - 1) * BYTES_DRAWN, (len(homes) + 1) * node.dtype.itemsize
-        seen: set[Node] = set()
+        if (len(homes) - 1) * BYTES_DRAWN > (len(homes) + 1) * node.dtype.itemsize:
+            return False
+        seen: dict[Node, None] = {}
         stack = [node]
         while stack:
             n = stack.pop()
-            if n in seen or self.kinds[n] == "random":
-                seen.add(n)
+            if n in seen:
                 continue
-            seen.add(n)
+            seen[n] = None
+            if n.primitive is RANDOM_BITS:
+                continue
             if not (n.primitive.name in CHEAP or n.primitive.name == "shift_right") or len(seen) > MAX_DRAWN:
                 return False
             for a in map(self._seen, n.args):
@@ -298,8 +302,7 @@ class Fusion:
                     stack.append(a)
                 elif 8 * a.spec.size > node.spec.size and a.spec.size > 1:
                     return False
-        draws = any(self.kinds[n] == "random" for n in seen)
-        return draws and drawing <= moving and all(self._takes(h, node) for h in homes)
+        return any(n.primitive is RANDOM_BITS for n in seen) and all(self._takes(h, node) for h in homes)
 
     def _seen(self, node: Node) -> Node:
         """What ``node`` is a view of."""

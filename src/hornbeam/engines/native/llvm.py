@@ -438,7 +438,8 @@ class Function:
         parts = []
         for start in (0, x.width // 2):
             picks = ", ".join(f"i32 {start + i // 2 + i % 2 * x.width}" for i in range(x.width))
-            parts.append(self.define(x.dtype, x.width, f"shufflevector {x.typed}, {y.typed}, <{x.width} x i32> <{picks}>"))
+            chosen = f"shufflevector {x.typed}, {y.typed}, <{x.width} x i32> <{picks}>"
+            parts.append(self.define(x.dtype, x.width, chosen))
         return parts[0], parts[1]
 
     # -- arithmetic -------------------------------------------------------------------

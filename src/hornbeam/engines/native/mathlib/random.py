@@ -31,10 +31,10 @@ def numbers(f: Function, first: Value, step: int, dtype: DType, lanes: int) -> V
 
 def words(f: Function, key: Key, blocks: Value) -> tuple[Value, Value]:
     """Both words of each of ``blocks``."""
-    number, zero = Lanes(f, blocks), f.constant(0, dtypes.uint32, blocks.width)
-    high = (number >> 32).cast(dtypes.uint32) if blocks.dtype.itemsize == 8 else Lanes(f, zero)
+    number = Lanes(f, blocks)
     low = number.cast(dtypes.uint32)
-    x, y = threefry(*(Lanes(f, k) for k in key), low, high)
+    high = (number >> 32).cast(dtypes.uint32) if blocks.dtype.itemsize == 8 else low.constant(0)
+    x, y = threefry(Lanes(f, key[0]), Lanes(f, key[1]), low, high)
     return x.v, y.v
 
 
