@@ -39,7 +39,6 @@ BYTES_DRAWN = 3  # that memory moves while a core makes a random word: twelve cy
 MAX_SCRATCH = 64 * 1024  # bytes of row values that a cluster may keep between its passes over a row
 
 
-COUNTED = frozenset((IOTA, RANDOM_BITS))  # made from the number of an element, anywhere
 CHEAP = frozenset("add sub mul neg cast max min abs eq ne lt le gt ge and or xor not select".split())
 
 
@@ -428,7 +427,7 @@ class Fusion:
         every = [read for root in (*first.roots, *second.roots) for read in reads.of(root)]
         if not all(together(form, outer + inner, axes) for _, form in every):
             return False
-        own = [(node, form) for node, form in every if node in inside and node.primitive not in COUNTED]
+        own = [(node, form) for node, form in every if node is not None and node in inside]
         return all(reads.elementwise(node, form) for node, form in own)
 
     def _join(self, first: Cluster, second: Cluster) -> None:
@@ -504,14 +503,15 @@ def root_index(shape: Shape, outer: Shape, inner: Shape) -> Index | None:
 
 
 class Reads:
-    """What computing a root reads from memory or counts, and at which elements, over the loops (outer, inner)."""
+    """What computing a root reads from memory, and at which elements, over the loops (outer, inner); with no node, what
+    it counts."""
 
     def __init__(self, fusion: Fusion, outer: Shape, inner: Shape) -> None:
         self.fusion, self.outer, self.inner = fusion, outer, inner
         self.rank = len(outer) + len(inner)
 
-    def of(self, root: Node) -> list[tuple[Node, Form]]:
-        found: dict[tuple[Node, Form], None] = {}
+    def of(self, root: Node) -> list[tuple[Node | None, Form]]:
+        found: dict[tuple[Node | None, Form], None] = {}
         seen: set[Any] = set()
         stack: list[tuple[Node, Index]] = []
         if root.primitive in REDUCTIONS:
@@ -535,10 +535,10 @@ class Reads:
                 stack += self._below(node, index, found)
         return list(found)
 
-    def _below(self, node: Node, index: Index, found: dict[tuple[Node, Form], None]) -> list[tuple[Node, Index]]:
+    def _below(self, node: Node, index: Index, found: dict[tuple[Node | None, Form], None]) -> list[tuple[Node, Index]]:
         number = counted(node, index, self.rank)
         if number is not None:
-            found[(node, number)] = None
+            found[(None, number)] = None
         return self.fusion.below(node, index, self.rank)
 
     def elementwise(self, node: Node, form: Form) -> bool:

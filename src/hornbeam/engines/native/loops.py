@@ -277,9 +277,6 @@ class LoopEmitter:
         self._bases([(group, start) for group in self.space.inner])
         self._hoist([(t.node, t.at) for t in self.targets])
 
-        def whole(step: int) -> Value:
-            return f.bits("and", count, Value(str(-step), I64))
-
         def body(j: Value, mask: Value | None = None, together: int = 1) -> Sequence[Value]:
             for v, memo in enumerate(memos(together)):
                 at = f.add(j, index(v * self.lanes)) if v else j
@@ -287,11 +284,14 @@ class LoopEmitter:
                     self._store(t, self._value(t.node, t.at, at, mask, memo), at, mask)
             return ()
 
-        vectors, done = whole(self.lanes), index(0)
-        if self.together > 1 and self.space.length >= self.together * self.lanes:
-            step, done = self.together * self.lanes, whole(self.together * self.lanes)
+        def whole(step: int) -> Value:
+            return f.bits("and", count, Value(str(-step), I64))
+
+        step = self.together * self.lanes
+        done, vectors = whole(step), whole(self.lanes)
+        if self.space.length >= step:
             f.loop(index(0), done, step, lambda j: body(j, None, self.together), hint="j")
-        if self.space.length >= self.lanes:
+        if self.space.length % step >= self.lanes:
             f.loop(done, vectors, self.lanes, body, hint="j")
         if self.space.length % self.lanes:
             # Only the last unit has a tail.
