@@ -284,18 +284,15 @@ class LoopEmitter:
                     self._store(t, self._value(t.node, t.at, at, mask, memo), at, mask)
             return ()
 
-        def whole(step: int) -> Value:
-            return f.bits("and", count, Value(str(-step), I64))
+        def masked(j: Value) -> Sequence[Value]:
+            return body(j, f.tail_mask(f.sub(count, j), self.lanes))
 
         step = self.together * self.lanes
-        done, vectors = whole(step), whole(self.lanes)
+        done = f.bits("and", count, Value(str(-step), I64))
         if self.space.length >= step:
             f.loop(index(0), done, step, lambda j: body(j, None, self.together), hint="j")
-        if self.space.length % step >= self.lanes:
-            f.loop(done, vectors, self.lanes, body, hint="j")
-        if self.space.length % self.lanes:
-            # Only the last unit has a tail.
-            f.loop(vectors, count, self.lanes, lambda j: body(j, f.tail_mask(f.sub(count, j), self.lanes)), hint="tail")
+        if self.space.length % step:  # only of the last unit
+            f.loop(done, count, self.lanes, masked if self.space.length % self.lanes else body, hint="tail")
         return ()
 
     def _row(self, row: Value) -> Sequence[Value]:
@@ -399,21 +396,25 @@ class LoopEmitter:
                 out[u::unroll] = one(at, None, out[u::unroll], memo)
             return out
 
-        def more(j: Value, *accumulators: Value) -> list[Value]:
+        def more(j: Value, *accumulators: Value, mask: Value | None = None) -> list[Value]:
             out = list(accumulators)
-            out[0::unroll] = one(j, None, out[0::unroll], Memo())
+            out[0::unroll] = one(j, mask, out[0::unroll], Memo())
             return out
+
+        def masked(j: Value, *accumulators: Value) -> list[Value]:
+            return more(j, *accumulators, mask=f.tail_mask(f.sub(element(n), j), lanes))
 
         main, vectors = n - n % (lanes * turn), n - n % lanes
         accumulators = first
         if main:
             accumulators = f.loop(element(0), element(main), lanes * turn, body, first, hint="j")
+        if n > vectors > main and self.together > 1:  # one loop for both, as each would have a Threefry of its own
+            accumulators = f.loop(element(main), element(n), lanes, masked, accumulators, hint="tail")
+            main = vectors = n
         if vectors > main:
             accumulators = f.loop(element(main), element(vectors), lanes, more, accumulators, hint="j")
         if n > vectors:
-            mask = self._tail(n - vectors)
-            accumulators = list(accumulators)
-            accumulators[0::unroll] = one(element(vectors), mask, accumulators[0::unroll], Memo())
+            accumulators = more(element(vectors), *accumulators, mask=self._tail(n - vectors))
         return [self._total(r, list(accumulators[k * unroll : (k + 1) * unroll])) for k, r in enumerate(sums)]
 
     def _store_row(self, wanted: Callable[[int], bool]) -> None:
