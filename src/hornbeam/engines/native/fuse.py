@@ -6,10 +6,11 @@ A *cluster* becomes one kernel over one iteration space. ``loop`` clusters compu
 node with a template of its own (a product, a gather), ``assemble`` ones write their parts side by side (pad, concat), a
 ``host`` cluster is a row without native code, run by its reference, and there is nothing to do for an ``empty`` one.
 
-Maps and views melt into the one cluster that uses them. A value goes to memory if a block reads it, if several clusters
-do, or if it is a result; but what takes a few cheap operations on one array is computed by each reader, from that
-array, instead of being stored beside it. Clusters over one space then join if one reads the other element by element,
-or if both read the same thing, so that an optimizer's slots are updated in one pass.
+Maps, views and random bits melt into the one cluster that uses them. A value goes to memory if a block reads it, if
+several clusters do, or if it is a result; but what takes a few cheap operations on one array is computed by each
+reader, from that array, instead of being stored beside it, and so is what takes a few on random bits, which are drawn
+anew from their key. Clusters over one space then join if one reads the other element by element, or if both read the
+same thing, so that an optimizer's slots are updated in one pass.
 """
 
 from __future__ import annotations

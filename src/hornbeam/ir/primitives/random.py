@@ -62,7 +62,9 @@ def _random_bits(key: np.ndarray, shape: Shape) -> np.ndarray:
 
 
 RANDOM_BITS = row("random_bits", kind="block", infer=_random_bits_spec, reference=_random_bits, grad=blocked)
-"""``RANDOM_BITS(key, shape=s)``: uint32 numbers; flat element e is word e % 2 of the block with counter e // 2."""
+"""``RANDOM_BITS(key, shape=s)``: uint32 numbers; flat element e is word e % 2 of the block with counter e // 2.
+
+An element needs its key and its number only, so an engine may make it wherever it is used, and again."""
 
 
 def fold_in(key: Any, data: Any) -> Any:
