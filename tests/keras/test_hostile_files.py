@@ -286,6 +286,25 @@ def test_functions_that_models_compute_with(path):
 
 
 @without_slots
+def test_a_function_that_the_program_has_registered(path):
+    """Its module may be one of Keras's: an extension's, or Keras's own tests."""
+    register = keras.saving.register_keras_serializable(package="mine")
+
+    def halved(y, p):
+        return keras.ops.mean(keras.ops.square(y - p), axis=-1) / 2
+
+    halved.__module__ = "keras.src.extension"
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("sgd", register(halved))
+    model.save(path)
+    try:
+        assert keras.saving.load_model(path).loss is halved
+    finally:
+        keras.saving.get_custom_objects().pop("mine>halved")
+    refused(keras.saving.load_model, path, match="mine>halved")
+
+
+@without_slots
 def test_an_optimizer_without_state_in_the_file(path):
     """Adam's slots are twice the weights, and are made when the model is loaded."""
     size = 3000

@@ -76,12 +76,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Gener
 
 
 def missing(error: BaseException | None) -> str | None:
-    """The module that could not be imported, which Keras says in words of its own: its error comes of the import's."""
-    while isinstance(error, ImportError):
-        if isinstance(error, ModuleNotFoundError):
-            return error.name
-        error = error.__cause__ or error.__context__
-    return None
+    """The module that could not be imported, also where Keras says so in its own words, or says how to install it."""
+    if not isinstance(error, ImportError):
+        return None
+    if isinstance(error, ModuleNotFoundError):
+        return error.name
+    told = re.search(r"pip install (\w+)", str(error))
+    return missing(error.__cause__ or error.__context__) or (told[1] if told else None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -91,5 +91,6 @@ def test_keras_says_in_its_own_words_that_a_module_is_missing():
             raise ImportError("This requires the grain module.")
     except ImportError as error:
         assert missing(error) == "grain"
+    assert missing(ImportError("StringLookup needs it. Install it via `pip install tensorflow`.")) == "tensorflow"
     assert missing(ImportError("cannot import name 'GPTQ'")) is None
     assert missing(None) is None
