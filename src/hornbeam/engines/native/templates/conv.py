@@ -19,7 +19,7 @@ from hornbeam.base.dtypes import DType
 from hornbeam.base.spec import Shape
 from hornbeam.engines.native.affine import dense_strides
 from hornbeam.engines.native.fuse import Fusion
-from hornbeam.engines.native.llvm import HALF, I64, Function, Module, Value, index
+from hornbeam.engines.native.llvm import I64, Function, Module, Value, index
 from hornbeam.engines.native.loops import Kernel
 from hornbeam.engines.native.target import Target
 from hornbeam.engines.native.templates import gemm
@@ -465,5 +465,5 @@ def flops(g: Geometry) -> int:
 
 
 def takes(node: Node) -> bool:
-    """A dtype that sums in itself."""
-    return node.dtype not in HALF and all(a.spec.size for a in node.args)
+    """Operands with something in them."""
+    return all(a.spec.size for a in node.args)
