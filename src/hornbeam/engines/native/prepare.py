@@ -4,7 +4,7 @@ A loop reduces the last axes of an array (rows) or axes before the last (columns
 rows, then one of the columns of what remains.
 
 A kernel that adds to its result in memory adds in the result's dtype. Half precision is added up in float32 and rounded
-once, so such rows get float32 operands and their result is rounded; the casts melt into the loops around them.
+once, so such a row gets float32 operands and its result is rounded; the casts melt into the loops around it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,7 @@ from hornbeam.ir.bind import interpreting
 from hornbeam.ir.node import Node
 from hornbeam.ir.primitive import Primitive
 from hornbeam.ir.primitives.arith import CAST
-from hornbeam.ir.primitives.contract import (
-    CONV,
-    CONV_INPUT_GRAD,
-    CONV_KERNEL_GRAD,
-    POOL_SPREAD,
-    POOL_UNPICK,
-    windows_overlap,
-    working_dtype,
-)
+from hornbeam.ir.primitives.contract import POOL_SPREAD, POOL_UNPICK, windows_overlap, working_dtype
 from hornbeam.ir.primitives.index import SCATTER
 from hornbeam.ir.primitives.movement import RESHAPE
 from hornbeam.ir.primitives.reduce import PROD, REDUCE_AND, REDUCE_MAX, REDUCE_MIN, REDUCE_OR, SUM
@@ -79,29 +71,24 @@ with interpreting(PATTERNS):
     )
 
 
-def always(**attrs: Any) -> bool:
-    return True
-
-
 SUMMED: dict[Primitive, tuple[tuple[int, ...], Callable[..., bool]]] = {
-    CONV: ((0, 1), always),
-    CONV_INPUT_GRAD: ((0, 1), always),
-    CONV_KERNEL_GRAD: ((0, 1), always),
     POOL_SPREAD: ((0,), windows_overlap),
     POOL_UNPICK: ((1,), windows_overlap),
-    SCATTER: ((0, 2), lambda mode, **attrs: mode in ("add", "mul")),
+    SCATTER: ((0, 2), lambda mode, **others: mode in ("add", "mul")),
 }
-"""Rows whose kernels add to their result in memory: which operands they sum, and with which attributes they do."""
+"""Rows whose kernels add to their result in memory: the operands that they sum, and with which attributes they do."""
 
 
 def rounded_once(node: Node) -> Node | None:
     """A sum of half precision as one of float32, rounded."""
-    summed, adds = SUMMED.get(node.primitive, ((), always))
-    if not summed or working_dtype(node.dtype) == node.dtype or not adds(**dict(node.attrs)):
+    if node.primitive not in SUMMED or working_dtype(node.dtype) == node.dtype:
+        return None
+    (summed, adds), attrs = SUMMED[node.primitive], dict(node.attrs)
+    if not adds(**attrs):
         return None
     wide = working_dtype(node.dtype)
     args = [CAST(x, dtype=wide) if i in summed else x for i, x in enumerate(node.args)]
-    rounded: Node = CAST(node.primitive(*args, **dict(node.attrs)), dtype=node.dtype)
+    rounded: Node = CAST(node.primitive(*args, **attrs), dtype=node.dtype)
     return rounded
 
 
