@@ -134,13 +134,15 @@ PLANS = [
 ]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16, np.float16])
 @pytest.mark.parametrize("options", PLANS, ids=str)
-def test_every_plan_gives_the_same_bits(options):
-    a, b = normal((2, 41, 64)), normal((2, 64, 53))
+def test_every_plan_gives_the_same_bits(options, dtype):
+    a, b = normal((2, 41, 64), dtype), normal((2, 64, 53), dtype)
 
     def how(p: gemm.Product) -> gemm.Plan:
         chosen = replace(gemm.plan(p, host()), **options)
-        return replace(chosen, mb=2 * chosen.mr, nb=2 * chosen.nv * chosen.lanes)
+        own_b = chosen.own_b and chosen.pack_b
+        return replace(chosen, mb=2 * chosen.mr, nb=2 * chosen.nv * chosen.lanes, own_b=own_b)
 
     expected = multiply(a, b)
     for x, y, z in ("CCC", "FCF", "CFC"):
@@ -177,7 +179,9 @@ def test_integers_wrap(dtype, size):
 
 
 @pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float16])
-@pytest.mark.parametrize("size", [(33, 70, 500), (1, 40, 200), (40, 1, 200), (128, 10, 64), (3, 3, 5000)], ids=str)
+@pytest.mark.parametrize(
+    "size", [(33, 70, 500), (1, 40, 200), (40, 1, 200), (128, 10, 64), (3, 3, 5000), (90, 100, 5001)], ids=str
+)
 def test_half_precision_adds_in_float32(dtype, size):
     m, n, k = size
     a, b = normal((m, k), dtype), normal((k, n), dtype)

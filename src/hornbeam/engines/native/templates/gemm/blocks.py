@@ -28,7 +28,7 @@ class Blocks:
         self.partial = packed
         phases.append(self.multiply_phase())
         scratch = packed
-        if how.splits > 1:
+        if self.e.apart:
             phases.append(sum_phase(self.e, self.partial))
             scratch += how.splits * p.batches * p.m * p.n * size
         return Gemm(tuple(phases), scratch)
@@ -79,7 +79,7 @@ class Blocks:
             b, b_type = f.address("%scratch", entry, p.compute), p.compute
         else:
             b, b_type = self.e.batch_address(f, "%B", p.b, batch, p.dtype), p.dtype
-        if how.splits > 1:
+        if self.e.apart:
             entry = plus_value(f, times(f, split, p.batches), batch)
             sums = f.address("%scratch", index(self.partial // p.compute.itemsize), p.compute)
             c = f.address(sums, times(f, entry, p.m * p.n), p.compute)

@@ -35,6 +35,8 @@ class Emitter:
         self.panel = how.nv * how.lanes
         self.depth = part_depth(self.p, how.splits)
         self.blocks = max(1, -(-self.depth // max(1, how.kc)))
+        # Sums of several parts of k, or of blocks that C would round, stand in the scratch until they are whole.
+        self.apart = how.splits > 1 or (self.blocks > 1 and self.p.result != self.p.compute)
 
     @cached_property
     def packed_elements(self) -> int:

@@ -23,6 +23,7 @@ STACK = 256 << 10  # bytes of A packed on the stack of a chunk
 OWN = 256  # rows up to which chunks pack B for themselves
 OWN_STACK = 256 << 10  # bytes of B packed so
 WIDE = 256  # columns of B packed so, at most
+WIDENED = 4  # panels of a chunk, at least, where every chunk widens A for itself
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,7 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
     depth = max(1, part_depth(p, splits))
     panel = nv * lanes
     half, rounds = p.dtype in HALF, p.result != p.compute
-    # Sums are stored between blocks of k, so they must not be rounded there.
-    kc = depth if rounds else min(max(1, depth), _even(depth, max(128, target.l2 // (8 * panel * size))))
+    kc = min(max(1, depth), _even(depth, max(128, target.l2 // (8 * panel * p.compute.itemsize))))
 
     mb, nb = _chunk(p, mr, panel, depth, splits)
     while mb > mr and mb * kc * p.compute.itemsize > target.l2 // 2:
@@ -74,7 +74,8 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
     down = p.a.row == 1  # steps of k lie apart, rows side by side
     lines, apart = (kc, p.a.column * size) if down else (mr, p.a.row * size)
     wide = min(p.n, nb) >= 8 * panel
-    pack_a = (wide and p.a.column != 1 and not _stays(apart, lines, 4096, 8)) or (half and min(p.n, nb) > panel)
+    # What is packed is widened once, and not by every tile.
+    pack_a = half or (wide and p.a.column != 1 and not _stays(apart, lines, 4096, 8))
     if down and not rounds and apart >= PAGE // 2 and kc > SHALLOW:
         if p.n > panel and kc > DEEP:
             # Every step of k would be on another page: more pages than the processor remembers.
@@ -83,7 +84,7 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
             kc = _even(depth, SHALLOW)
     straight = p.b.column == 1
     fits = p.k * p.n * size <= target.l2 * 3 // 8 and _stays(p.b.row * size, kc, target.l2 // 16, 14)
-    pack_b = not straight or (p.m >= 6 * mr and not fits)
+    pack_b = not straight or (p.m >= 3 * mr if half else p.m >= 6 * mr and not fits)
     own_b = pack_b and p.m <= OWN
     if own_b:
         mb, nb = _chunk(p, mr, panel, depth, splits, columns_first=True)
@@ -175,6 +176,6 @@ def _chunk(p: Product, mr: int, panel: int, depth: int, splits: int, columns_fir
         by_rows = min(wanted, max(1, p.m // ROWS))
         by_columns = min(max(1, wanted // by_rows), panels)
     rows = -(-row_tiles // by_rows)
-    columns = -(-panels // by_columns)
+    columns = max(-(-panels // by_columns), min(panels, WIDENED) if p.dtype in HALF else 1)
     columns = min(columns, max(1, 4096 // panel))
     return rows * mr, columns * panel

@@ -139,7 +139,7 @@ class Tiles:
     def c_strides(self) -> tuple[int, int, DType]:
         """(row, column, dtype) of where tiles are stored: C, or the sums of one part of k."""
         p = self.p
-        return (p.n, 1, p.compute) if self.how.splits > 1 else (p.c.row, p.c.column, p.result)
+        return (p.n, 1, p.compute) if self.e.apart else (p.c.row, p.c.column, p.result)
 
     def c_address(self, f: Function, row: int, column: int) -> str:
         r, s, dtype = self.c_strides
@@ -148,7 +148,7 @@ class Tiles:
 
     def start_sums(self, f: Function, rows: int, masks: Sequence[Value | None], zeros: list[Value]) -> list[Value]:
         """Zero in the first block of k (or C, to add to it), what was stored in the others."""
-        accumulate = self.p.accumulate and self.how.splits == 1
+        accumulate = self.p.accumulate and not self.e.apart
         if self.e.blocks == 1 and not accumulate:
             return zeros
         stored = self.load_c(f, rows, masks) if accumulate else None
@@ -186,7 +186,7 @@ class Tiles:
     ) -> None:
         _, s, dtype = self.c_strides
         lanes = self.how.lanes
-        epilogue = self.e.epilogue if self.how.splits == 1 else None
+        epilogue = None if self.e.apart else self.e.epilogue
         if s == 1 and not (epilogue and self.how.swap):
 
             def straight(finish: bool) -> None:
