@@ -166,6 +166,15 @@ def test_reduction(shape: tuple[int, ...], axes: tuple[int, ...], lanes: int) ->
     check(reduce.REDUCE_AND, [x > -4], lanes, axes=axes)
 
 
+@pytest.mark.parametrize("dtype", dtypes.INTEGERS, ids=str)
+@pytest.mark.parametrize(("shape", "axes"), [((2,), ()), ((3, 5), (1,)), ((5, 3), (0,)), ((40,), (0,))])
+def test_extrema_of_integers(shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any) -> None:
+    """Lanes that are left over hold the largest number, or the least."""
+    for lanes in LANES:
+        for row in (reduce.REDUCE_MIN, reduce.REDUCE_MAX):
+            check(row, [numbers(11, shape, dtype)], lanes, axes=axes)
+
+
 def test_parts_are_fused_with_what_they_read() -> None:
     """A long row is read once, for its sum and for what is stored beside it."""
     x, y = param(Spec((300, 300), dtypes.float32)), param(Spec((300, 300), dtypes.float32))
