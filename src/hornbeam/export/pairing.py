@@ -1,0 +1,96 @@
+"""Two traces of one function, walked in step: the same rows everywhere, with dimensions that may differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from hornbeam.base.dtypes import DType
+from hornbeam.base.spec import Spec
+from hornbeam.errors import ExportError
+from hornbeam.export.dims import Dims, dim, dims_of
+from hornbeam.ir.node import Node
+from hornbeam.ir.primitives.movement import Literal
+from hornbeam.ir.program import Program
+
+
+class Pair:
+    """A node of the first trace with the one in its place in the second."""
+
+    def __init__(self, first: Node, second: Node) -> None:
+        self.first, self.second = first, second
+
+    @property
+    def name(self) -> str:
+        return self.first.primitive.name
+
+    @property
+    def specs(self) -> list[tuple[Spec, Spec]]:
+        """The Specs of each result, in both traces."""
+        if isinstance(self.first.spec, Spec):
+            return [(self.first.spec, self.second.spec)]
+        return list(zip(self.first.spec, self.second.spec, strict=True))
+
+    @property
+    def shape(self) -> Dims:
+        return dims_of(self.first.spec, self.second.spec)
+
+    @property
+    def dtype(self) -> DType:
+        return self.first.spec.dtype
+
+    @cached_property
+    def attrs(self) -> dict[str, Any]:
+        """The attributes, with an Unknown for every number that differs. Bodies are pairs (first, second)."""
+        second = dict(self.second.attrs)
+        return {key: self._merged(value, second[key]) for key, value in self.first.attrs}
+
+    def _merged(self, first: Any, second: Any) -> Any:
+        if isinstance(first, Program):
+            return first, second
+        if isinstance(first, tuple) and isinstance(second, tuple) and len(first) == len(second):
+            return tuple(map(self._merged, first, second))
+        if type(first) is int and type(second) is int:
+            return dim(first, second)
+        if isinstance(first, Literal) and np.array_equal(first.array, second.array, equal_nan=_has_nan(first.array)):
+            return first
+        if type(first) is type(second) and not isinstance(first, Literal) and first == second:
+            return first
+        raise different(self.first, self.second, f"{first} and {second}")
+
+
+def _has_nan(array: np.ndarray) -> bool:
+    return array.dtype.kind in "fc"
+
+
+def paired(firsts: Sequence[Node], seconds: Sequence[Node]) -> list[tuple[Node, Node]]:
+    """Every pair that the results need, arguments before users. Raises ExportError where the traces differ."""
+    done: dict[tuple[Node, Node], None] = {}
+    stack = [((a, b), False) for a, b in zip(firsts, seconds, strict=True)]
+    while stack:
+        pair, expanded = stack.pop()
+        if pair in done:
+            continue
+        if expanded:
+            done[pair] = None
+            continue
+        a, b = pair
+        if a.primitive is not b.primitive or len(a.args) != len(b.args):
+            raise different(a, b, f"{a!r} and {b!r}")
+        stack.append((pair, True))
+        stack.extend((args, False) for args in zip(a.args, b.args, strict=True) if args not in done)
+    return list(done)
+
+
+def different(first: Node, second: Node, found: str) -> ExportError:
+    line = first.line or second.line
+    return ExportError(
+        f"What is computed depends on the size of a dimension that the signature leaves open: for two sizes it is "
+        f"{found}.\n"
+        "  Usually Python loops over that dimension, asks whether it has a certain size, or makes an array of it.\n"
+        "  Fix: give the dimension in the input signature, or use hb.scan, hb.where and hb.arange for what depends on it"
+        + (f"\n  at {line}" if line else "")
+    )

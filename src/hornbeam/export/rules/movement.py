@@ -1,0 +1,128 @@
+"""Constants and counters, and what only moves elements."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hornbeam.export.dims import Dim, Unknown, both, known
+from hornbeam.export.graph import Graph, Value
+from hornbeam.export.pairing import Pair
+from hornbeam.export.rules.rule import rule
+
+FAR = 2**63 - 1  # beyond the end of any axis
+
+
+@rule("constant")
+def constant(g: Graph, pair: Pair) -> str:
+    array = pair.attrs["value"].array
+    return g.constant(array, array.dtype) if array.size <= 64 else g.known("constant", array)
+
+
+@rule("iota")
+def iota(g: Graph, pair: Pair) -> str:
+    shape, axis = pair.attrs["shape"], pair.attrs["axis"]
+    n = shape[axis]
+    column = (n,) + (1,) * (len(shape) - axis - 1)
+    if isinstance(n, int):
+        counted = g.known("iota", np.arange(n).astype(pair.dtype).reshape(column))
+    else:
+        end = g.op("Squeeze", g.size(n), g.constant([0]))
+        numbers = g.cast(g.op("Range", g.constant(0), end, g.constant(1)), pair.dtype)
+        counted = g.reshape(numbers, column) if len(column) > 1 else numbers
+    return expanded(g, Value(counted, column, pair.dtype), shape)
+
+
+def expanded(g: Graph, x: Value, shape: tuple[Dim, ...]) -> str:
+    """``x`` broadcast. An axis that ``x`` has in full is asked for as 1, which leaves it as it is."""
+    own = (1,) * (len(shape) - len(x.shape)) + tuple(x.shape)
+    if x.shape == shape:
+        return x.name
+    return g.op("Expand", x, g.shape(tuple(1 if a == b else b for a, b in zip(own, shape, strict=True))))
+
+
+@rule("broadcast")
+def broadcast(g: Graph, pair: Pair, x: Value) -> str:
+    return expanded(g, x, pair.shape)
+
+
+@rule("reshape")
+def reshape(g: Graph, pair: Pair, x: Value) -> str:
+    return g.reshape(x, pair.shape)
+
+
+@rule("transpose")
+def transpose(g: Graph, pair: Pair, x: Value) -> str:
+    return g.transpose(x, pair.attrs["axes"])
+
+
+@rule("slice")
+def slice_(g: Graph, pair: Pair, x: Value) -> str:
+    starts, limits, strides = (pair.attrs[k] for k in ("starts", "limits", "strides"))
+    axes = [i for i, n in enumerate(x.shape) if (starts[i], limits[i], strides[i]) != (0, n, 1)]
+    if not axes:
+        return x.name
+    first = g.shape(tuple(_position(starts[i], x.shape[i]) for i in axes))
+    last = g.shape(tuple(_position(limits[i], x.shape[i]) for i in axes))
+    steps = known("the stride of a slice", tuple(strides[i] for i in axes), "slice with a number as the step")
+    return g.op("Slice", x, first, last, g.constant(axes), g.constant(steps))
+
+
+def _position(at: Dim, n: Dim) -> Dim:
+    """A place along an axis of size ``n``; where that is unknown, counted from the end if that makes it known."""
+    if isinstance(at, int):
+        return at
+    from_end = both(lambda a, b: a - b, at, n)
+    if isinstance(from_end, Unknown):
+        return at
+    return from_end if from_end else FAR
+
+
+@rule("pad")
+def pad(g: Graph, pair: Pair, x: Value, value: Value) -> str:
+    before, after, between = (pair.attrs[k] for k in ("before", "after", "between"))
+    name, shape = x.name, list(x.shape)
+    for axis, gap in enumerate(known("the padding between elements", between, "pad by a number")):
+        if gap:
+            # Each element gets an axis of its own, is padded along it, and the last one's padding is cut off.
+            n = shape[axis]
+            split = (*shape[: axis + 1], 1, *shape[axis + 1 :])
+            name = _padded(g, g.reshape(Value(name, tuple(shape), x.dtype), split), value, {axis + 1: (0, gap)})
+            wide = both(lambda d, m=gap: d * (m + 1), n)
+            shape[axis] = wide
+            name = g.reshape(name, tuple(shape))
+            name = g.op("Slice", name, g.constant([0]), g.constant([-gap]), g.constant([axis]))
+            shape[axis] = both(lambda d, m=gap: d - m, wide)
+    return _padded(g, name, value, {i: w for i, w in enumerate(zip(before, after, strict=True)) if w != (0, 0)})
+
+
+def _padded(g: Graph, x: Value | str, value: Value | str, widths: dict[int, tuple[Dim, Dim]]) -> str:
+    """``x`` with ``value`` around it, ``widths`` (before, after) of some axes."""
+    if not widths:
+        return x if isinstance(x, str) else x.name
+    pads = g.shape((*(w[0] for w in widths.values()), *(w[1] for w in widths.values())))
+    return g.op("Pad", x, pads, value, g.constant(list(widths)))
+
+
+@rule("concat")
+def concat(g: Graph, pair: Pair, *parts: Value) -> str:
+    axis = pair.attrs["axis"]
+    parts = tuple(p for p in parts if p.shape[axis] != 0)
+    return g.op("Concat", *parts, axis=axis) if len(parts) > 1 else parts[0].name
+
+
+@rule("reverse")
+def reverse(g: Graph, pair: Pair, x: Value) -> str:
+    return reversed_(g, x, pair.attrs["axes"])
+
+
+def reversed_(g: Graph, x: Value | str, axes: tuple[int, ...]) -> str:
+    n = len(axes)
+    starts, ends, steps = (g.constant([v] * n) for v in (-1, -FAR, -1))
+    return g.op("Slice", x, starts, ends, g.constant(axes), steps) if n else x if isinstance(x, str) else x.name
+
+
+@rule("stop_gradient")
+def stop_gradient(g: Graph, pair: Pair, x: Value) -> str:
+    return x.name
+
+
