@@ -19,16 +19,12 @@ from hornbeam.errors import ExportError
 from hornbeam.export.dims import Dim, Dims, Unknown, as_term, described
 
 INT64 = dtypes.int64
+NO_COMPLEX = "ONNX has no arithmetic on complex numbers"
 WIDER = {  # in which an operator of ONNX computes what it does not take: exactly, and the result is cast back
-    dtypes.bool_: (dtypes.int32, dtypes.float32),
-    dtypes.int8: (dtypes.int32, dtypes.float32),
-    dtypes.uint8: (dtypes.int32, dtypes.float32),
-    dtypes.int16: (dtypes.int32, dtypes.float32),
-    dtypes.uint16: (dtypes.int32, dtypes.float32),
-    dtypes.int32: (dtypes.int64, dtypes.float64),
-    dtypes.uint32: (dtypes.int64, dtypes.float64),
-    dtypes.float16: (dtypes.float32,),
-    dtypes.bfloat16: (dtypes.float32,),
+    dtypes.bool_: (dtypes.int32,),
+    **dict.fromkeys((dtypes.int8, dtypes.uint8, dtypes.int16, dtypes.uint16), (dtypes.int32, dtypes.int64)),
+    **dict.fromkeys((dtypes.int32, dtypes.uint32), (dtypes.int64,)),
+    **dict.fromkeys((dtypes.float16, dtypes.bfloat16), (dtypes.float32,)),
 }
 
 
@@ -135,7 +131,8 @@ class Graph:
         return out if narrow is None or dtype is not None else self.cast(out, narrow)
 
     def _widened(self, kind: str, names: list[str]) -> tuple[str | None, DType | None]:
-        """Casts operands in ``names``. Returns the one whose dtype the result has, and what it was, if that is wider."""
+        """Casts operands in ``names``. Returns the one whose dtype the result has, and its dtype before if it was cast.
+        """
         schema = onnx.defs.get_schema(kind, self.opset)
         allowed = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
         formal = [schema.inputs[min(i, len(schema.inputs) - 1)].type_str for i in range(len(names))]
@@ -150,10 +147,10 @@ class Graph:
                 continue
             wide = next((d for d in WIDER.get(own, ()) if type_string(d) in allowed[letter]), None)
             if wide is None:
-                raise ExportError(
-                    f"{self.current}: ONNX's {kind} (opset {self.opset}) takes no {own.name}, nor a wider dtype.\n"
-                    "  Fix: compute in float32:   hb.cast(x, 'float32')"
-                )
+                why, fix = f"ONNX's {kind} (opset {self.opset}) does not take it", "\n  Fix: hb.cast(x, 'float32')"
+                if dtypes.is_complex(own):
+                    why, fix = NO_COMPLEX, ""
+                raise ExportError(f"{self.current} of {own.name} cannot be exported: {why}.{fix}")
             for i in at:
                 names[i] = self.cast(names[i], wide)
             narrow = own if letter == result else narrow
@@ -182,9 +179,9 @@ class Graph:
 
     def reshape(self, x: Value | str, shape: Dims) -> str:
         """``x`` in another shape; a view of a weight is a weight."""
-        array = self.array(x)
-        if array is not None and all(isinstance(d, int) for d in shape):
-            return self.known(f"{self._name(x)}.reshaped", array.reshape(shape))
+        array, numbers = self.array(x), [d for d in shape if isinstance(d, int)]
+        if array is not None and len(numbers) == len(shape):
+            return self.known(f"{self._name(x)}.reshaped", array.reshape(numbers))
         from_x = x.shape if isinstance(x, Value) else ()
         # ONNX's notation: 0 keeps the dimension in this place, -1 is whatever is left.
         target = [0 if isinstance(d, Unknown) and from_x[i : i + 1] == (d,) else d for i, d in enumerate(shape)]
@@ -266,7 +263,7 @@ class Graph:
         """The body that was made. Each of its results is computed in it, and once."""
         assert self._layers[-1] is layer
         own = {name for operation in layer.operations for name in operation.outputs}
-        results = []
+        results: list[Value] = []
         for value in outputs:
             name = value.name
             if name not in own or any(name == r.name for r in results):

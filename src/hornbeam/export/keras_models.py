@@ -1,8 +1,8 @@
-"""``Model.export`` on Hornbeam: ONNX is written by us, and for the other formats it is told where they are written.
+"""``Model.export`` on Hornbeam: ONNX is written by us, and for the other formats it says which backend writes them.
 
-NOTE: Keras's own ``Model.export`` knows a fixed list of formats and asks for each whether the backend is TensorFlow, JAX
-or PyTorch; there is no place to register another. So ``keras_setup`` has ours put in its place, where the backend is
-Hornbeam, once the module has run.
+NOTE: Keras's own ``Model.export`` knows a fixed list of formats and asks for each whether the backend is TensorFlow,
+JAX or PyTorch; there is no place to register another. So ``keras_setup`` has ours put in its place, where the backend
+is Hornbeam, once the module has run.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def export(
     from hornbeam.export.proto import save
 
     signature, call = _signature(self, input_signature)
-    model, arrays = build(call, signature, self.name, OPSET if opset is None else opset, _output_names(self))
+    model, arrays = build(call, signature, self.name, OPSET if opset is None else opset)
     save(model, arrays, os.fspath(filepath))
     if verbose or verbose is None:
         from keras.src.utils import io_utils
@@ -106,9 +106,3 @@ def _signature(model: Any, given: Any) -> tuple[list[TensorSpec], Any]:
         return model(*args, training=False) if model._call_has_training_arg else model(*args)
 
     return specs, call
-
-
-def _output_names(model: Any) -> list[str] | None:
-    """The names of a functional model's outputs; None for others."""
-    names = getattr(model, "output_names", None)
-    return [str(n) for n in names] if names else None

@@ -1,4 +1,4 @@
-"""From a Python function and the shapes of its arguments to a model: trace at two sizes, pair the traces, lower them."""
+"""From a Python function and its arguments' shapes to a model: trace at two sizes, pair the traces, lower them."""
 
 from __future__ import annotations
 
@@ -36,12 +36,11 @@ class Input(NamedTuple):
 
 
 def build(
-    fn: Callable[..., Any], signature: Sequence[Any], name: str, opset: int, outputs: Sequence[str] | None = None
+    fn: Callable[..., Any], signature: Sequence[Any], name: str, opset: int
 ) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     """The model that ``fn`` is for arguments of ``signature``, and the values of its weights.
 
     signature: for each argument a TensorSpec, or a structure of them.
-    outputs: the names of the results, in the order in which structures are flattened.
     Raises ExportError for what ONNX cannot say.
     """
     newest = onnx.defs.onnx_opset_version()
@@ -54,12 +53,11 @@ def build(
         _check_pure(t)
 
     g = Graph(opset, {size: symbol for symbol, size in symbols.items()})
-    names = _output_names(traced[0]) if outputs is None else list(outputs)
     given: dict[Any, Any] = {}
     for i, shape, *params in zip(inputs, shapes, *(p.inputs for p in programs), strict=True):
         given[tuple(params)] = g.value(g.fresh(i.name), shape, i.dtype)
-    entered = [v for v in given.values()]
-    names = [g.fresh(n) for n in names]
+    entered = list(given.values())
+    names = [g.fresh(n) for n in _output_names(traced[0])]
     for slot, node in programs[0].reads.items():
         if slot in programs[1].reads:
             array = sessions.current().read(slot).array

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,15 +55,30 @@ class Pair:
             return tuple(map(self._merged, first, second))
         if type(first) is int and type(second) is int:
             return dim(first, second)
-        if isinstance(first, Literal) and np.array_equal(first.array, second.array, equal_nan=_has_nan(first.array)):
-            return first
-        if type(first) is type(second) and not isinstance(first, Literal) and first == second:
+        if isinstance(first, Literal):
+            return self._merged_literal(first, second)
+        if type(first) is type(second) and first == second:
             return first
         raise different(self.first, self.second, f"{first} and {second}")
 
+    def _merged_literal(self, first: Literal, second: Literal) -> Literal | Numbers:
+        """A constant, or one in which the sizes of the traces are numbers: a mean divides by how many there are."""
+        a, b = first.array, second.array
+        if a.shape == b.shape and a.dtype == b.dtype:
+            if np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"):
+                return first
+            if a.size <= FEW and all(np.array_equal(v, np.rint(v)) for v in (a, b)):
+                return Numbers(tuple(dim(int(m), int(n)) for m, n in zip(a.ravel(), b.ravel(), strict=True)))
+        raise different(self.first, self.second, f"{first} and {second}")
 
-def _has_nan(array: np.ndarray) -> bool:
-    return array.dtype.kind in "fc"
+
+class Numbers(NamedTuple):
+    """The elements of a constant that depends on unknown dimensions."""
+
+    elements: Dims
+
+
+FEW = 64  # elements of a constant that may be computed
 
 
 def paired(firsts: Sequence[Node], seconds: Sequence[Node]) -> list[tuple[Node, Node]]:
@@ -79,10 +94,14 @@ def paired(firsts: Sequence[Node], seconds: Sequence[Node]) -> list[tuple[Node, 
             continue
         a, b = pair
         if a.primitive is not b.primitive or len(a.args) != len(b.args):
-            raise different(a, b, f"{a!r} and {b!r}")
+            raise different(a, b, f"{a.primitive.name} of {_operands(a)} and {b.primitive.name} of {_operands(b)}")
         stack.append((pair, True))
         stack.extend((args, False) for args in zip(a.args, b.args, strict=True) if args not in done)
     return list(done)
+
+
+def _operands(node: Node) -> str:
+    return ", ".join(str(a.spec) for a in node.args[:4]) + (", …" if len(node.args) > 4 else "")
 
 
 def different(first: Node, second: Node, found: str) -> ExportError:
@@ -91,6 +110,6 @@ def different(first: Node, second: Node, found: str) -> ExportError:
         f"What is computed depends on the size of a dimension that the signature leaves open: for two sizes it is "
         f"{found}.\n"
         "  Usually Python loops over that dimension, asks whether it has a certain size, or makes an array of it.\n"
-        "  Fix: give the dimension in the input signature, or use hb.scan, hb.where and hb.arange for what depends on it"
+        "  Fix: give the dimension in the input signature, or use hb.scan, hb.where and hb.arange instead"
         + (f"\n  at {line}" if line else "")
     )

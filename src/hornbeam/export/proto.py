@@ -88,8 +88,8 @@ def _node(g: Graph, operation: Operation, renamed: Mapping[str, str]) -> onnx.No
 
 def _body(g: Graph, body: Body, name: str, renamed: Mapping[str, str]) -> onnx.GraphProto:
     nodes = [_node(g, operation, renamed) for operation in body.operations]
-    infos = ([_info(g, v, renamed) for v in values] for values in (body.inputs, body.outputs))
-    return helper.make_graph(nodes, f"{name}/body", *infos)
+    inputs, outputs = ([_info(g, v, renamed) for v in values] for values in (body.inputs, body.outputs))
+    return helper.make_graph(nodes, f"{name}/body", inputs, outputs)
 
 
 def _info(g: Graph, value: Value, renamed: Mapping[str, str]) -> onnx.ValueInfoProto:

@@ -84,11 +84,10 @@ def scan(g: Graph, pair: Pair, *operands: Value) -> list[str]:
     with g.body() as layer:
         inputs = _parameters(g, step, slice(n + m))
         body = g.close(layer, inputs, lower(g, step, [*inputs, *consts]))
-    ys = len(pair.specs) - n
-    return g.several(
-        "Scan", [*init, *xs], _dtypes(pair), body=body, num_scan_inputs=m,
-        scan_input_directions=[backward] * m, scan_output_directions=[backward] * ys,
-    )  # fmt: skip
+    directions = {"scan_input_directions": [backward] * m}
+    if len(pair.specs) > n:
+        directions["scan_output_directions"] = [backward] * (len(pair.specs) - n)
+    return g.several("Scan", [*init, *xs], _dtypes(pair), body=body, num_scan_inputs=m, **directions)
 
 
 def _counted(g: Graph, pair: Pair, step: Bodies, init: Sequence[Value], consts: Sequence[Value]) -> list[str]:

@@ -8,9 +8,9 @@ from typing import Any
 from hornbeam.base import dtypes
 from hornbeam.base.dtypes import DType, is_bool, is_complex, is_floating, is_integer
 from hornbeam.errors import ExportError
-from hornbeam.export.graph import Graph, Value
+from hornbeam.export.graph import NO_COMPLEX, Graph, Value
 from hornbeam.export.pairing import Pair
-from hornbeam.export.rules.rule import NO_COMPLEX, RULES, direct, rule
+from hornbeam.export.rules.rule import RULES, direct, rule
 from hornbeam.ir.node import Node
 from hornbeam.ir.primitives.compare import LE
 from hornbeam.ir.primitives.movement import CONSTANT
@@ -20,8 +20,9 @@ BOOL = dtypes.bool_
 RULES |= {
     row: direct(kind)
     for row, kind in {
-        "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "max": "Max", "min": "Min", "abs": "Abs", "sign": "Sign",
-        "floor": "Floor", "ceil": "Ceil", "round": "Round", "exp": "Exp", "log": "Log", "sqrt": "Sqrt", "sin": "Sin",
+        "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "max": "Max", "min": "Min", "abs": "Abs",
+        "sign": "Sign", "floor": "Floor", "ceil": "Ceil", "round": "Round", "exp": "Exp", "log": "Log",
+        "sqrt": "Sqrt", "sin": "Sin",
         "cos": "Cos", "tan": "Tan", "asin": "Asin", "acos": "Acos", "atan": "Atan", "sinh": "Sinh", "cosh": "Cosh",
         "tanh": "Tanh", "asinh": "Asinh", "acosh": "Acosh", "atanh": "Atanh", "erf": "Erf", "logistic": "Sigmoid",
     }.items()
@@ -188,18 +189,20 @@ def shift(g: Graph, pair: Pair, x: Value, y: Value) -> str:
     """ONNX shifts unsigned numbers, by less than their width. A negative x shifted right is ~(~x >> y)."""
     width = 8 * x.dtype.itemsize
     unsigned = dtypes.as_dtype(f"uint{width}")
-    inside = g.op("Less", g.cast(y, unsigned), g.constant(width, unsigned), dtype=BOOL)  # a negative y is a large one
-    by = g.op("Where", inside, g.cast(y, unsigned), g.constant(0, unsigned))
+    zero = number(g, 0, x)
+    inside = g.op("Less", y, number(g, width, y), dtype=BOOL)
+    inside = g.op("And", inside, g.op("GreaterOrEqual", y, zero, dtype=BOOL))
+    by = g.cast(g.op("Where", inside, y, zero), unsigned)
 
     def moved(v: Value | str, direction: str) -> str:
         shifted = g.op("BitShift", g.cast(v, unsigned), by, direction=direction)
-        return g.cast(g.op("Where", inside, shifted, g.constant(0, unsigned)), x.dtype)
+        return g.op("Where", inside, g.cast(shifted, x.dtype), zero)
 
     if pair.name == "shift_left":
         return moved(x, "LEFT")
     if x.dtype in dtypes.UNSIGNED:
         return moved(x, "RIGHT")
-    negative = g.op("Less", x, number(g, 0, x), dtype=BOOL)
+    negative = g.op("Less", x, zero, dtype=BOOL)
     flipped = g.op("BitwiseNot", moved(g.op("BitwiseNot", x), "RIGHT"))
     return g.op("Where", negative, flipped, moved(x, "RIGHT"))
 
@@ -211,7 +214,14 @@ def shift(g: Graph, pair: Pair, x: Value, y: Value) -> str:
 def select(g: Graph, pair: Pair, condition: Value, x: Value, y: Value) -> str:
     if _is_relu(*pair.first.args):
         return g.op("Relu", y)
-    return g.op("Where", condition, x, y)
+    return where(g, condition, x, y)
+
+
+def where(g: Graph, condition: Value | str, x: Value | str, y: Value | str) -> str:
+    """Where, and for bools, which ONNX Runtime does not select, the logic of it."""
+    if not is_bool(g.dtypes[x if isinstance(x, str) else x.name]):
+        return g.op("Where", condition, x, y)
+    return g.op("Or", g.op("And", condition, x), g.op("And", g.op("Not", condition), y))
 
 
 def _is_relu(condition: Node, x: Node, y: Node) -> bool:

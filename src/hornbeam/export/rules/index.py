@@ -9,10 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 from hornbeam.base import dtypes
+from hornbeam.base.dtypes import is_bool
 from hornbeam.errors import ExportError
 from hornbeam.export.dims import Dim, Dims, both, known
 from hornbeam.export.graph import INT64, Graph, Value
 from hornbeam.export.pairing import Pair
+from hornbeam.export.rules.elementwise import where
+from hornbeam.export.rules.movement import padded
 from hornbeam.export.rules.rule import rule
 from hornbeam.ir.primitives.movement import inverse_permutation
 
@@ -79,8 +82,7 @@ def scatter(g: Graph, pair: Pair, x: Value, indices: Value, updates: Value) -> s
         count = g.op("ReduceSum", g.cast(inside, INT64), g.constant([-1]), keepdims=1)
         every = g.op("Equal", count, g.constant(k), dtype=BOOL)
         behind = g.shape((sizes[0], *(0,) * (k - 1)))
-        ends = g.constant([0] * k + [1] + [0] * (k - 1))
-        room = g.op("Pad", moved, ends, g.constant(0, x.dtype), g.constant(range(k)))
+        room = padded(g, moved, g.constant(0, x.dtype), [(0, 1), *[(0, 0)] * (rank - 1)])
         out = g.op("ScatterND", room, g.op("Where", every, at, behind), new, reduction=reduction)
         out = g.op("Slice", out, g.constant([0]), g.constant([-1]), g.constant([0]))
     return g.transpose(out, inverse_permutation(order))
@@ -119,7 +121,7 @@ def dynamic_update_slice(g: Graph, pair: Pair, x: Value, update: Value, *starts:
     pads = g.op("Concat", before, g.op("Sub", room, before), axis=0)
     ones = g.op("Expand", g.constant(1, dtypes.int32), g.shape(update.shape))
     mask = g.cast(g.op("Pad", ones, pads), BOOL)
-    return g.op("Where", mask, g.op("Pad", update, pads, g.constant(0, x.dtype)), x)
+    return where(g, mask, g.op("Pad", update, pads, g.constant(0, x.dtype)), x)
 
 
 @rule("argsort")
@@ -127,7 +129,9 @@ def argsort(g: Graph, pair: Pair, x: Value) -> str:
     """ONNX's sort puts the lower of two equal elements' positions first, in both directions, as the row does."""
     axis: int = pair.attrs["axis"]
     n: Dim = x.shape[axis]
-    sortable = g.cast(x, dtypes.int32) if x.dtype in (dtypes.bool_, dtypes.int8, dtypes.uint8) else x.name
+    sortable = x.name
+    if x.dtype in (dtypes.bool_, dtypes.bfloat16):
+        sortable = g.cast(x, dtypes.int32 if is_bool(x.dtype) else dtypes.float32)
     _, places = g.several(
         "TopK", [sortable, g.size(n)], [g.dtypes[sortable], INT64], axis=axis, largest=int(pair.attrs["descending"])
     )

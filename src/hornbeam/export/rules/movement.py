@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from hornbeam.export.dims import Dim, Unknown, both, known
 from hornbeam.export.graph import Graph, Value
-from hornbeam.export.pairing import Pair
+from hornbeam.export.pairing import Numbers, Pair
 from hornbeam.export.rules.rule import rule
 
 FAR = 2**63 - 1  # beyond the end of any axis
@@ -14,7 +16,11 @@ FAR = 2**63 - 1  # beyond the end of any axis
 
 @rule("constant")
 def constant(g: Graph, pair: Pair) -> str:
-    array = pair.attrs["value"].array
+    value = pair.attrs["value"]
+    if isinstance(value, Numbers):
+        numbers = g.cast(g.shape(value.elements), pair.dtype)
+        return numbers if len(pair.shape) == 1 else g.reshape(numbers, pair.shape)
+    array = value.array
     return g.constant(array, array.dtype) if array.size <= 64 else g.known("constant", array)
 
 
@@ -86,21 +92,24 @@ def pad(g: Graph, pair: Pair, x: Value, value: Value) -> str:
             # Each element gets an axis of its own, is padded along it, and the last one's padding is cut off.
             n = shape[axis]
             split = (*shape[: axis + 1], 1, *shape[axis + 1 :])
-            name = _padded(g, g.reshape(Value(name, tuple(shape), x.dtype), split), value, {axis + 1: (0, gap)})
+            name = g.reshape(Value(name, tuple(shape), x.dtype), split)
+            name = padded(g, name, value, [(0, gap if i == axis + 1 else 0) for i in range(len(split))])
             wide = both(lambda d, m=gap: d * (m + 1), n)
             shape[axis] = wide
             name = g.reshape(name, tuple(shape))
             name = g.op("Slice", name, g.constant([0]), g.constant([-gap]), g.constant([axis]))
             shape[axis] = both(lambda d, m=gap: d - m, wide)
-    return _padded(g, name, value, {i: w for i, w in enumerate(zip(before, after, strict=True)) if w != (0, 0)})
+    return padded(g, name, value, list(zip(before, after, strict=True)))
 
 
-def _padded(g: Graph, x: Value | str, value: Value | str, widths: dict[int, tuple[Dim, Dim]]) -> str:
-    """``x`` with ``value`` around it, ``widths`` (before, after) of some axes."""
-    if not widths:
-        return x if isinstance(x, str) else x.name
-    pads = g.shape((*(w[0] for w in widths.values()), *(w[1] for w in widths.values())))
-    return g.op("Pad", x, pads, value, g.constant(list(widths)))
+def padded(g: Graph, x: str, value: Value | str, widths: Sequence[tuple[Dim, Dim]]) -> str:
+    """``x`` with ``value`` around it, (before, after) on each axis.
+
+    NOTE: not on some axes: ONNX Runtime mistakes them where it moves a transposition past the padding.
+    """
+    if all(w == (0, 0) for w in widths):
+        return x
+    return g.op("Pad", x, g.shape((*(w[0] for w in widths), *(w[1] for w in widths))), value)
 
 
 @rule("concat")

@@ -1,8 +1,8 @@
 """The table of rules: row -> what it is in ONNX.
 
 A rule is ``(graph, pair, *values) -> name``, or a list of names for a row of several results. It appends operations
-for the row that ``pair`` is an application of; ``pair.attrs`` has its attributes, ``pair.shape`` and ``pair.dtype`` what
-the result must be.
+for the row that ``pair`` is an application of; ``pair.attrs`` has its attributes, ``pair.shape`` and ``pair.dtype``
+what the result must be.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hornbeam.export.graph import NO_COMPLEX
+
 Rule = Callable[..., Any]
 
 RULES: dict[str, Rule] = {}
 """By the row's name."""
 
-NO_COMPLEX = "ONNX has no arithmetic on complex numbers"
 FACTORED = "ONNX has no such factorization"
 OF_GRADIENTS = "it appears in gradients only, and an exported graph is for inference"
 
