@@ -115,6 +115,10 @@ class Graph:
         """The values of a tensor, where they are known."""
         return self.arrays.get(x if isinstance(x, str) else x.name)
 
+    def full(self, value: Any, shape: Dims, dtype: DType) -> str:
+        """One number everywhere."""
+        return self.op("Expand", self.constant(value, dtype), self.shape(shape))
+
     # -- operations ----------------------------------------------------------------------------------------------------
 
     def op(self, kind: str, *inputs: Value | str, dtype: DType | None = None, **attrs: Any) -> str:
@@ -131,8 +135,7 @@ class Graph:
         return out if narrow is None or dtype is not None else self.cast(out, narrow)
 
     def _widened(self, kind: str, names: list[str]) -> tuple[str | None, DType | None]:
-        """Casts operands in ``names``. Returns the one whose dtype the result has, and its dtype before if it was cast.
-        """
+        """Casts operands in ``names``. Returns the one whose dtype the result has, and what that was if it was cast."""
         schema = onnx.defs.get_schema(kind, self.opset)
         allowed = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
         formal = [schema.inputs[min(i, len(schema.inputs) - 1)].type_str for i in range(len(names))]

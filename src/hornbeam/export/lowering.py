@@ -53,7 +53,7 @@ def _lowered(g: Graph, a: Node, b: Node, args: list[Any]) -> Any:
     if rule is None:
         raise refused(pair.name, a)
     if isinstance(a.spec, Spec) and 0 in pair.shape:
-        return g.value(_empty(g, pair), pair.shape, pair.dtype)
+        return g.value(g.full(0, pair.shape, pair.dtype), pair.shape, pair.dtype)  # nothing, in the shape that it has
     g.current = pair.name
     try:
         names = rule(g, pair, *args)
@@ -64,11 +64,6 @@ def _lowered(g: Graph, a: Node, b: Node, args: list[Any]) -> Any:
         for name, specs in zip([names] if isinstance(names, str) else names, pair.specs, strict=True)
     ]
     return values if a.primitive.multiple else values[0]
-
-
-def _empty(g: Graph, pair: Pair) -> str:
-    """Nothing, in the shape that it has."""
-    return g.op("Expand", g.constant(0, pair.dtype), g.shape(pair.shape))
 
 
 def refused(row: str, node: Node) -> ExportError:

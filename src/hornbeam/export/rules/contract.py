@@ -39,6 +39,9 @@ def dot(g: Graph, pair: Pair, x: Value, y: Value) -> str:
 # -- convolution -------------------------------------------------------------------------------------------------------
 
 
+GIVE = "give the spatial dimensions in the input signature"
+
+
 def _channels_first(rank: int) -> list[int]:
     return [0, rank - 1, *range(1, rank - 1)]
 
@@ -55,10 +58,9 @@ def _kernel(g: Graph, k: Value) -> str:
 
 def _window(pair: Pair) -> dict[str, Any]:
     """The attributes that convolution and pooling share, as ONNX has them."""
-    fix = "give the spatial dimensions in the input signature, or use padding='valid'"
-    padding = known(f"the padding of a {pair.name}", pair.attrs["padding"], fix)
+    padding = known(f"the padding of a {pair.name}", pair.attrs["padding"], f"{GIVE}, or use padding='valid'")
     return {
-        "strides": list(pair.attrs["strides"]),
+        "strides": list(known(f"the stride of a {pair.name}", pair.attrs["strides"], GIVE)),
         "pads": [p[0] for p in padding] + [p[1] for p in padding],
         "dilations": list(pair.attrs["dilation"]),
     }
@@ -66,10 +68,10 @@ def _window(pair: Pair) -> dict[str, Any]:
 
 @rule("conv")
 def conv(g: Graph, pair: Pair, x: Value, k: Value) -> str:
-    rank = len(x.shape)
+    rank, size = len(x.shape), known("the size of a kernel", k.shape[:-2], GIVE)
     out = g.op(
         "Conv", g.transpose(x, _channels_first(rank)), _kernel(g, k),
-        kernel_shape=list(k.shape[:-2]), group=pair.attrs["groups"], **_window(pair),
+        kernel_shape=list(size), group=pair.attrs["groups"], **_window(pair),
     )  # fmt: skip
     return g.transpose(out, _channels_last(rank))
 
@@ -78,7 +80,9 @@ def conv(g: Graph, pair: Pair, x: Value, k: Value) -> str:
 def conv_transpose(g: Graph, pair: Pair, y: Value, k: Value) -> str:
     rank, window = len(y.shape), _window(pair)
     spatial = range(rank - 2)
-    kernel = known("the size of a kernel", k.shape[:-2], "use a kernel of known size")
+    kernel = known("the size of a kernel", k.shape[:-2], GIVE)
+    if 0 in y.shape:
+        return g.full(0, pair.shape, pair.dtype)
     reach = [(kernel[i] - 1) * window["dilations"][i] + 1 for i in spatial]
     short = tuple(
         both(
@@ -90,7 +94,7 @@ def conv_transpose(g: Graph, pair: Pair, y: Value, k: Value) -> str:
         )
         for i in spatial
     )
-    missing = known("the size of a transposed convolution", short, "give the spatial dimensions in the input signature")
+    missing = known("the size of a transposed convolution", short, GIVE)
     out = g.op(
         "ConvTranspose", g.transpose(y, _channels_first(rank)), _kernel(g, k),
         kernel_shape=list(kernel), group=pair.attrs["groups"], output_padding=list(missing), **window,
@@ -118,7 +122,7 @@ def pool_sum(g: Graph, pair: Pair, x: Value) -> str:
 
 
 def _pooled(g: Graph, pair: Pair, kind: str, x: Value, **attrs: Any) -> str:
-    rank, window = len(x.shape), list(pair.attrs["window"])
+    rank, window = len(x.shape), list(known("the window of a pooling", pair.attrs["window"], GIVE))
     out = g.op(kind, g.transpose(x, _channels_first(rank)), kernel_shape=window, **_window(pair), **attrs)
     return g.transpose(out, _channels_last(rank))
 

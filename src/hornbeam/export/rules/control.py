@@ -79,6 +79,9 @@ def scan(g: Graph, pair: Pair, *operands: Value) -> list[str]:
     step, n, m = (pair.attrs[k] for k in ("body", "carries", "xs"))
     init, xs, consts = operands[:n], operands[n : n + m], operands[n + m :]
     backward = int(pair.attrs["reverse"])
+    if pair.attrs["length"] == 0:
+        empty = ((dims_of(*specs), specs[0].dtype) for specs in pair.specs[n:])
+        return [v.name for v in init] + [g.full(0, *nothing) for nothing in empty]
     if not xs:
         return _counted(g, pair, step, init, consts)
     with g.body() as layer:

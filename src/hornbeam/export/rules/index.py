@@ -119,8 +119,7 @@ def dynamic_update_slice(g: Graph, pair: Pair, x: Value, update: Value, *starts:
     before = _starts(g, starts, x.shape, update.shape)
     room = g.shape(tuple(both(lambda n, m: n - m, n, m) for n, m in zip(x.shape, update.shape, strict=True)))
     pads = g.op("Concat", before, g.op("Sub", room, before), axis=0)
-    ones = g.op("Expand", g.constant(1, dtypes.int32), g.shape(update.shape))
-    mask = g.cast(g.op("Pad", ones, pads), BOOL)
+    mask = g.cast(g.op("Pad", g.full(1, update.shape, dtypes.int32), pads), BOOL)
     return where(g, mask, g.op("Pad", update, pads, g.constant(0, x.dtype)), x)
 
 

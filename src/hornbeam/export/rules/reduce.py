@@ -49,7 +49,7 @@ def cumprod(g: Graph, pair: Pair, x: Value) -> str:
     """A scan that carries the product."""
     axis, backward = pair.attrs["axis"], int(pair.attrs["reverse"])
     shape, dtype = (*x.shape[:axis], *x.shape[axis + 1 :]), x.dtype
-    first = g.op("Expand", g.constant(1, dtype), g.shape(shape))
+    first = g.full(1, shape, dtype)
     with g.body() as layer:
         so_far, element = (g.value(g.fresh(name), shape, dtype) for name in ("product", "element"))
         product = Value(g.op("Mul", so_far, element), shape, dtype)
