@@ -41,8 +41,8 @@ INTEGERS = set(dtypes.INTEGERS)
 # The dtypes of operands or results that a row takes and its operator of ONNX does not.
 REFUSED_DTYPES: dict[str, set[Any]] = {
     **dict.fromkeys(
-        "add sub mul div neg pow abs sign exp expm1 log log1p sqrt sin cos tan sinh cosh tanh is_finite sum prod cumsum "
-        "cumprod dot cast".split(), COMPLEX,
+        "add sub mul div neg pow abs sign exp expm1 log log1p sqrt sin cos tan sinh cosh tanh is_finite cast sum prod "
+        "cumsum cumprod dot".split(), COMPLEX,
     ),
     **dict.fromkeys(("eq", "ne"), COMPLEX | FLOAT8),
     **dict.fromkeys(

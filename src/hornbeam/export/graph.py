@@ -117,6 +117,9 @@ class Graph:
 
     def full(self, value: Any, shape: Dims, dtype: DType) -> str:
         """One number everywhere."""
+        numbers = [d for d in shape if isinstance(d, int)]
+        if 0 in numbers and len(numbers) == len(shape):
+            return self.constant(np.zeros(numbers), dtype)
         return self.op("Expand", self.constant(value, dtype), self.shape(shape))
 
     # -- operations ----------------------------------------------------------------------------------------------------

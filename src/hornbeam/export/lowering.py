@@ -52,9 +52,9 @@ def _lowered(g: Graph, a: Node, b: Node, args: list[Any]) -> Any:
     rule = RULES.get(pair.name)
     if rule is None:
         raise refused(pair.name, a)
+    g.current = pair.name
     if isinstance(a.spec, Spec) and 0 in pair.shape:
         return g.value(g.full(0, pair.shape, pair.dtype), pair.shape, pair.dtype)  # nothing, in the shape that it has
-    g.current = pair.name
     try:
         names = rule(g, pair, *args)
     except ExportError as error:

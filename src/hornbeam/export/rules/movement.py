@@ -67,10 +67,21 @@ def slice_(g: Graph, pair: Pair, x: Value) -> str:
     axes = [i for i, n in enumerate(x.shape) if (starts[i], limits[i], strides[i]) != (0, n, 1)]
     if not axes:
         return x.name
-    first = g.shape(tuple(_position(starts[i], x.shape[i]) for i in axes))
-    last = g.shape(tuple(_position(limits[i], x.shape[i]) for i in axes))
     steps = known("the stride of a slice", tuple(strides[i] for i in axes), "slice with a number as the step")
+    first = g.shape(tuple(_position(starts[i], x.shape[i]) for i in axes))
+    ends = [_end(starts[i], limits[i], step, x.shape[i], pair.shape[i]) for i, step in zip(axes, steps, strict=True)]
+    last = g.shape(tuple(_position(end, x.shape[i]) for i, end in zip(axes, ends, strict=True)))
     return g.op("Slice", x, first, last, g.constant(axes), g.constant(steps))
+
+
+def _end(start: Dim, limit: Dim, step: int, n: Dim, count: Dim) -> Dim:
+    """Where a slice ends. With a step the row ends behind the last element, which may be n - 1 for one n, n for another;
+    what is meant is the one distance from the end that gives the right count for both, if there is only one."""
+    if step == 1 or isinstance(limit, int):
+        return limit
+    ends = [both(lambda size, c=c: size - c, n) for c in range(step + 1)]
+    fitting = [end for end in ends if both(lambda a, b: -(-(b - a) // step), start, end) == count]
+    return fitting[0] if len(fitting) == 1 else limit
 
 
 def _position(at: Dim, n: Dim) -> Dim:
