@@ -44,6 +44,7 @@ from hornbeam.errors import (
     TracingError,
     UninitializedVariableError,
     UnsafeFileError,
+    UnsupportedFormatError,
 )
 
 # Control flow

@@ -16,6 +16,7 @@
     ├── StrictModeError (RuntimeError)      what a ledger would have noted, in a strict session
     ├── UnsafeFileError (ValueError)        a model file that does what no honest one does
     ├── ExportError (ValueError)            a program or model that cannot be written in another format
+    │   └── UnsupportedFormatError (NotImplementedError)  a format that other backends of Keras write
     ├── MissingPackageError (ImportError)   a package that something optional needs is not installed
     └── KerasSetupError (ImportError)       Keras cannot be made to use this backend
 
@@ -98,6 +99,10 @@ class UnsafeFileError(HornbeamError, ValueError):
 
 class ExportError(HornbeamError, ValueError):
     """A program or model cannot be written in the format that was asked for."""
+
+
+class UnsupportedFormatError(ExportError, NotImplementedError):
+    """A model cannot be written in this format here, but on another backend of Keras."""
 
 
 class MissingPackageError(HornbeamError, ImportError):

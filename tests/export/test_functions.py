@@ -40,7 +40,7 @@ def results(out: Any) -> list[Any]:
     return list(out) if isinstance(out, (tuple, list)) else [out]
 
 
-# -- dimensions ----------------------------------------------------------------------------------------------------------
+# -- dimensions --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,7 @@ def results(out: Any) -> list[Any]:
         lambda x: hb.mean(x),
         lambda x: hb.var(x, axis=(0, 1)),
         lambda x: x + hb.arange(x.shape[0], dtype="float32")[:, None],
+        lambda x: x + hb.arange(x.shape[0], 0, -1, dtype="float32")[:, None],
         lambda x: hb.tril(x),
         lambda x: x[1:],
         lambda x: x[:-1, ::2],
@@ -117,7 +118,7 @@ def test_padding_that_depends_on_a_size_is_refused(strides):
     both(conv, [hb.TensorSpec((None, 8, 2))], [values(2, 8, 2)])
 
 
-# -- structure -----------------------------------------------------------------------------------------------------------
+# -- structure ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_dense_layer_is_three_operators():
@@ -187,7 +188,7 @@ def test_opsets_that_there_are_not(opset):
         onnx_model(lambda x: x, [ROW], opset=opset)
 
 
-# -- control flow --------------------------------------------------------------------------------------------------------
+# -- control flow ------------------------------------------------------------------------------------------------------
 
 
 def test_branches():
@@ -249,7 +250,7 @@ def test_a_function_in_a_function():
     both(lambda x: inner(x) * 2, [ROW], [values(2, 3)])
 
 
-# -- what a graph cannot hold --------------------------------------------------------------------------------------------
+# -- what a graph cannot hold ------------------------------------------------------------------------------------------
 
 
 def test_assigned_variables_are_refused():

@@ -11,15 +11,15 @@ import os
 from types import ModuleType
 from typing import Any
 
-from hornbeam.errors import ExportError, KerasSetupError, explain
+from hornbeam.errors import ExportError, KerasSetupError, UnsupportedFormatError, explain
 from hornbeam.export import OPSET, require_onnx
 from hornbeam.runtime.function import TensorSpec
 
-ELSEWHERE = {  # the formats of Keras that are not ours, with a backend that writes them
-    "tf_saved_model": "tensorflow",
-    "litert": "tensorflow",
-    "openvino": "tensorflow",
-    "torch": "torch",
+ELSEWHERE = {  # the formats of Keras that are not ours: its function for each, and the backends that have it
+    "tf_saved_model": ("export_saved_model", "tensorflow, jax and torch"),
+    "litert": ("export_litert", "tensorflow and torch"),
+    "openvino": ("export_openvino", "tensorflow, jax, torch and openvino"),
+    "torch": ("export_torch", "torch"),
 }
 
 
@@ -54,7 +54,7 @@ def export(
             the batch and None any size. By default that of the model's inputs, with a batch of any size.
         **kwargs: ``opset_version``, the version of ONNX's operators.
 
-    Raises ExportError for another format, and for a model of which ONNX cannot say something.
+    Raises UnsupportedFormatError for another format, ExportError for a model that ONNX cannot express.
     """
     if format != "onnx":
         raise _other_format(format)
@@ -77,11 +77,13 @@ def export(
 def _other_format(format: str) -> ExportError:
     if format not in ELSEWHERE:
         return ExportError(f"Unrecognized format={format!r}. On Hornbeam there is format='onnx'.")
-    return ExportError(
-        explain(
-            f"format={format!r} cannot be written on the backend hornbeam, which writes format='onnx'.",
-            why="Keras writes it with another backend's compiler; a saved model loads there with the same weights.",
-            fix=f"model.save('model.keras'), and in another process with KERAS_BACKEND={ELSEWHERE[format]}:\n"
+    function, backends = ELSEWHERE[format]
+    other = backends.partition(" ")[0].rstrip(",")
+    return UnsupportedFormatError(
+        explain(  # the first sentence is Keras's, for which programs (and its tests) may look
+            f"`{function}` only currently supports the {backends} backends. Hornbeam writes format='onnx'.",
+            why="Keras writes the others with those backends' compilers; a saved model loads there as it is.",
+            fix=f"model.save('model.keras'), and in another process with KERAS_BACKEND={other}:\n"
             f"         keras.saving.load_model('model.keras').export(path, format={format!r})",
         )
     )

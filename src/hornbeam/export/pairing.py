@@ -11,7 +11,7 @@ import numpy as np
 from hornbeam.base.dtypes import DType
 from hornbeam.base.spec import Spec
 from hornbeam.errors import ExportError
-from hornbeam.export.dims import Dims, dim, dims_of
+from hornbeam.export.dims import Dim, Dims, dim, dims_of
 from hornbeam.ir.node import Node
 from hornbeam.ir.primitives.movement import Literal
 from hornbeam.ir.program import Program
@@ -61,13 +61,17 @@ class Pair:
             return first
         raise different(self.first, self.second, f"{first} and {second}")
 
-    def _merged_literal(self, first: Literal, second: Literal) -> Literal | Numbers:
-        """A constant, or one in which the sizes of the traces are numbers: a mean divides by how many there are."""
+    def _merged_literal(self, first: Literal, second: Literal) -> Literal | Numbers | Counter:
+        """A constant, or what depends on the sizes of the traces and can be computed: a mean divides by how many there
+        are, positions are counted."""
         a, b = first.array, second.array
+        counter = _counter(a, b) if a.ndim == b.ndim == 1 and a.dtype == b.dtype and a.shape != b.shape else None
+        if counter is not None:
+            return counter
         if a.shape == b.shape and a.dtype == b.dtype:
             if np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"):
                 return first
-            if a.size <= FEW and all(np.array_equal(v, np.rint(v)) for v in (a, b)):
+            if a.size <= FEW and _whole(a) and _whole(b):
                 return Numbers(tuple(dim(int(m), int(n)) for m, n in zip(a.ravel(), b.ravel(), strict=True)))
         raise different(self.first, self.second, f"{first} and {second}")
 
@@ -76,6 +80,30 @@ class Numbers(NamedTuple):
     """The elements of a constant that depends on unknown dimensions."""
 
     elements: Dims
+
+
+class Counter(NamedTuple):
+    """A constant that counts: ``start + step * i`` for i below ``length``."""
+
+    start: Dim
+    step: int
+    length: Dim
+
+
+def _counter(a: np.ndarray, b: np.ndarray) -> Counter | None:
+    """What two vectors of different length count, if they count alike and in whole numbers."""
+    if min(len(a), len(b)) < 2 or not _whole(a) or not _whole(b):
+        return None
+    first, second, step = int(a[0]), int(b[0]), int(a[1]) - int(a[0])
+    for start, array in ((first, a), (second, b)):
+        if not np.array_equal(start + step * np.arange(len(array)), array):
+            return None
+    return Counter(dim(first, second), step, dim(len(a), len(b)))
+
+
+def _whole(x: np.ndarray) -> bool:
+    """Whether all are whole numbers."""
+    return x.dtype.kind in "iuf" and bool(np.isfinite(x).all()) and np.array_equal(x, np.rint(x))
 
 
 FEW = 64  # elements of a constant that may be computed

@@ -8,7 +8,7 @@ import numpy as np
 
 from hornbeam.export.dims import Dim, Unknown, both, known
 from hornbeam.export.graph import Graph, Value
-from hornbeam.export.pairing import Numbers, Pair
+from hornbeam.export.pairing import Counter, Numbers, Pair
 from hornbeam.export.rules.rule import rule
 
 FAR = 2**63 - 1  # beyond the end of any axis
@@ -20,8 +20,17 @@ def constant(g: Graph, pair: Pair) -> str:
     if isinstance(value, Numbers):
         numbers = g.cast(g.shape(value.elements), pair.dtype)
         return numbers if len(pair.shape) == 1 else g.reshape(numbers, pair.shape)
+    if isinstance(value, Counter):
+        numbers = _counted(g, value.length)
+        numbers = numbers if value.step == 1 else g.op("Mul", numbers, g.constant(value.step))
+        return g.cast(numbers if value.start == 0 else g.op("Add", numbers, g.size(value.start)), pair.dtype)
     array = value.array
     return g.constant(array, array.dtype) if array.size <= 64 else g.known("constant", array)
+
+
+def _counted(g: Graph, n: Dim) -> str:
+    """0, 1, … below ``n``, as int64."""
+    return g.op("Range", g.constant(0), g.op("Squeeze", g.size(n), g.constant([0])), g.constant(1))
 
 
 @rule("iota")
@@ -32,8 +41,7 @@ def iota(g: Graph, pair: Pair) -> str:
     if isinstance(n, int):
         counted = g.known("iota", np.arange(n).astype(pair.dtype).reshape(column))
     else:
-        end = g.op("Squeeze", g.size(n), g.constant([0]))
-        numbers = g.cast(g.op("Range", g.constant(0), end, g.constant(1)), pair.dtype)
+        numbers = g.cast(_counted(g, n), pair.dtype)
         counted = g.reshape(numbers, column) if len(column) > 1 else numbers
     return expanded(g, Value(counted, column, pair.dtype), shape)
 
@@ -75,8 +83,8 @@ def slice_(g: Graph, pair: Pair, x: Value) -> str:
 
 
 def _end(start: Dim, limit: Dim, step: int, n: Dim, count: Dim) -> Dim:
-    """Where a slice ends. With a step the row ends behind the last element, which may be n - 1 for one n, n for another;
-    what is meant is the one distance from the end that gives the right count for both, if there is only one."""
+    """Where a slice ends. With a step the row ends behind the last element, which is n - 1 for one n, n for another.
+    What is meant is the distance from the end that gives the right count for both, if there is only one."""
     if step == 1 or isinstance(limit, int):
         return limit
     ends = [both(lambda size, c=c: size - c, n) for c in range(step + 1)]
