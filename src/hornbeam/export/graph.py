@@ -139,7 +139,13 @@ class Graph:
 
     def _widened(self, kind: str, names: list[str]) -> tuple[str | None, DType | None]:
         """Casts operands in ``names``. Returns the one whose dtype the result has, and what that was if it was cast."""
-        schema = onnx.defs.get_schema(kind, self.opset)
+        try:
+            schema = onnx.defs.get_schema(kind, self.opset)
+        except onnx.defs.SchemaError:
+            raise ExportError(
+                f"{self.current} cannot be exported: opset {self.opset} of ONNX has no {kind} yet.\n"
+                "  Fix: a later opset, such as the default"
+            ) from None
         allowed = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
         formal = [schema.inputs[min(i, len(schema.inputs) - 1)].type_str for i in range(len(names))]
         result = schema.outputs[0].type_str

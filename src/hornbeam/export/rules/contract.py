@@ -59,11 +59,13 @@ def _kernel(g: Graph, k: Value) -> str:
 def _window(pair: Pair) -> dict[str, Any]:
     """The attributes that convolution and pooling share, as ONNX has them."""
     padding = known(f"the padding of a {pair.name}", pair.attrs["padding"], f"{GIVE}, or use padding='valid'")
-    return {
+    attrs: dict[str, Any] = {
         "strides": list(known(f"the stride of a {pair.name}", pair.attrs["strides"], GIVE)),
         "pads": [p[0] for p in padding] + [p[1] for p in padding],
-        "dilations": list(pair.attrs["dilation"]),
     }
+    if any(d != 1 for d in pair.attrs["dilation"]):  # which not every opset has for every window
+        attrs["dilations"] = list(pair.attrs["dilation"])
+    return attrs
 
 
 @rule("conv")
@@ -83,7 +85,7 @@ def conv_transpose(g: Graph, pair: Pair, y: Value, k: Value) -> str:
     kernel = known("the size of a kernel", k.shape[:-2], GIVE)
     if 0 in y.shape:
         return g.full(0, pair.shape, pair.dtype)
-    reach = [(kernel[i] - 1) * window["dilations"][i] + 1 for i in spatial]
+    reach = [(kernel[i] - 1) * pair.attrs["dilation"][i] + 1 for i in spatial]
     short = tuple(
         both(
             lambda size, n, i=i: (

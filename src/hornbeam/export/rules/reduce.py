@@ -13,6 +13,8 @@ from hornbeam.export.rules.rule import rule
 def _reduced(g: Graph, kind: str, x: Value | str, axes: tuple[int, ...]) -> str:
     if not axes:  # to ONNX no axes may mean all of them
         return x if isinstance(x, str) else x.name
+    if g.opset < 18 and kind != "ReduceSum":
+        return g.op(kind, x, axes=list(axes), keepdims=0)
     return g.op(kind, x, g.constant(axes), keepdims=0)
 
 
