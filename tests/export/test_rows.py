@@ -46,7 +46,7 @@ REFUSED_DTYPES: dict[str, set[Any]] = {
     ),
     **dict.fromkeys(("eq", "ne"), COMPLEX | FLOAT8),
     **dict.fromkeys(
-        "select reshape broadcast slice pad concat reverse gather scatter dynamic_slice dynamic_update_slice".split(),
+        "select broadcast slice pad concat reverse gather scatter dynamic_slice dynamic_update_slice".split(),
         FLOAT8,
     ),
     **dict.fromkeys(("reduce_and", "reduce_or"), INTEGERS),
