@@ -254,6 +254,14 @@ def test_scan_over_nothing_but_a_number_of_steps(reverse):
     both(fn, [ROW], [values(2, 3)], [values(5, 3)], reference=False)  # it concatenates where a loop stacks
 
 
+def test_a_gradient_rule_in_a_loop_is_left_out():
+    @hb.custom_gradient
+    def halved(x):
+        return x * 0.5, lambda g: g
+
+    both(lambda xs: hb.scan(lambda c, x: (halved(c + x), c), hb.zeros(3), xs), [ROW], [values(4, 3)], [values(2, 3)])
+
+
 def test_a_function_in_a_function():
     inner = hb.function(lambda x: hb.sum(x, axis=1))
     both(lambda x: inner(x) * 2, [ROW], [values(2, 3)])

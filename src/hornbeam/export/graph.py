@@ -63,7 +63,8 @@ class Layer:
 
 
 class Graph:
-    """
+    """What a Program is in ONNX, as far as it has been made.
+
     Attributes:
         opset: the version of ONNX's operators.
         symbols: the unknown dimensions of the inputs, with their names.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import onnx
@@ -114,17 +115,25 @@ def embed(model: onnx.ModelProto, arrays: Mapping[str, np.ndarray]) -> onnx.Mode
 
 def save(model: onnx.ModelProto, arrays: Mapping[str, np.ndarray], path: str) -> None:
     """Write the model to ``path``, its weights to ``path + ".data"`` if there are too many for one file."""
-    external = _total(arrays) > MOST_BYTES
-    if external:
-        _write_beside(model, arrays, f"{path}.data")
-    else:
+    if _total(arrays) <= MOST_BYTES:
         embed(model, arrays)
+        with _replacing(path) as file:
+            file.write(model.SerializeToString())
+        return
+    _write_beside(model, arrays, f"{path}.data")
+    with _replacing(path) as file:
+        file.write(model.SerializeToString())
+        file.flush()
+        checker.check_model(file.name, full_check=True)  # what is in two files can only be checked there
+
+
+@contextlib.contextmanager
+def _replacing(path: str) -> Iterator[IO[bytes]]:
+    """A file that takes the place of ``path`` when all of it is written, and is gone if not."""
     unfinished = f"{path}.unfinished"
     try:
         with open(unfinished, "wb") as file:
-            file.write(model.SerializeToString())
-        if external:  # what is in two files can only be checked there
-            checker.check_model(unfinished, full_check=True)
+            yield file
         os.replace(unfinished, path)
     finally:
         if os.path.exists(unfinished):
@@ -132,7 +141,7 @@ def save(model: onnx.ModelProto, arrays: Mapping[str, np.ndarray], path: str) ->
 
 
 def _write_beside(model: onnx.ModelProto, arrays: Mapping[str, np.ndarray], path: str) -> None:
-    with open(path, "wb") as file:
+    with _replacing(path) as file:
         for name, array in arrays.items():
             if array.size <= 64:  # constants that a reader of the graph wants to see
                 model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
