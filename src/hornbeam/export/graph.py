@@ -114,7 +114,7 @@ class Graph:
 
     def array(self, x: Value | str) -> np.ndarray | None:
         """The values of a tensor, where they are known."""
-        return self.arrays.get(x if isinstance(x, str) else x.name)
+        return self.arrays.get(self._name(x))
 
     def full(self, value: Any, shape: Dims, dtype: DType) -> str:
         """One number everywhere."""
@@ -125,53 +125,52 @@ class Graph:
 
     # -- operations ----------------------------------------------------------------------------------------------------
 
-    def op(self, kind: str, *inputs: Value | str, dtype: DType | None = None, **attrs: Any) -> str:
+    def op(self, kind: str, *inputs: Value | str, **attrs: Any) -> str:
         """Append an operation with one result, and return its name.
 
-        dtype: of the result, if it is not that of the operand that ONNX's definition ties it to.
         Operands of a dtype that the operator does not take are cast to a wider one, and the result back. Raises
         ExportError if there is none.
         """
-        names = [x if isinstance(x, str) else x.name for x in inputs]
-        tied, narrow = self._widened(kind, names)
+        names = [self._name(x) for x in inputs]
+        schema = self._schema(kind)
+        allowed = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
+        formal = [schema.inputs[min(i, len(schema.inputs) - 1)].type_str for i in range(len(names))]
+        result = schema.outputs[0].type_str
+        narrow: dict[str, DType] = {}  # by the letter of ONNX's definition that stands for the dtype
+        for letter in allowed:
+            at = [i for i, f in enumerate(formal) if f == letter and names[i]]
+            if at and type_string(own := self.dtypes[names[at[0]]]) not in allowed[letter]:
+                wide = self._wider(kind, own, allowed[letter])
+                narrow[letter] = own
+                for i in at:
+                    names[i] = self.cast(names[i], wide)
         out = self._append(kind, names, attrs)
-        self.dtypes[out] = dtype or (self.dtypes[tied] if tied else self.dtypes[names[0]])
-        return out if narrow is None or dtype is not None else self.cast(out, narrow)
+        fixed = allowed.get(result, [result])
+        self.dtypes[out] = BY_TYPE[fixed[0]] if len(fixed) == 1 else self.dtypes[names[formal.index(result)]]
+        return self.cast(out, narrow[result]) if result in narrow else out
 
-    def _widened(self, kind: str, names: list[str]) -> tuple[str | None, DType | None]:
-        """Casts operands in ``names``. Returns the one whose dtype the result has, and what that was if it was cast."""
+    def _schema(self, kind: str) -> Any:
+        """ONNX's definition of an operator."""
         try:
-            schema = onnx.defs.get_schema(kind, self.opset)
+            return onnx.defs.get_schema(kind, self.opset)
         except onnx.defs.SchemaError:
             raise ExportError(
                 f"{self.current} cannot be exported: opset {self.opset} of ONNX has no {kind} yet.\n"
                 "  Fix: a later opset, such as the default"
             ) from None
-        allowed = {c.type_param_str: c.allowed_type_strs for c in schema.type_constraints}
-        formal = [schema.inputs[min(i, len(schema.inputs) - 1)].type_str for i in range(len(names))]
-        result = schema.outputs[0].type_str
-        narrow = None
-        for letter in dict.fromkeys(formal):
-            at = [i for i, f in enumerate(formal) if f == letter and names[i]]
-            if letter not in allowed or not at:
-                continue
-            own = self.dtypes[names[at[0]]]
-            if type_string(own) in allowed[letter]:
-                continue
-            wide = next((d for d in WIDER.get(own, ()) if type_string(d) in allowed[letter]), None)
-            if wide is None:
-                why, fix = f"ONNX's {kind} (opset {self.opset}) does not take it", "\n  Fix: hb.cast(x, 'float32')"
-                if dtypes.is_complex(own):
-                    why, fix = NO_COMPLEX, ""
-                raise ExportError(f"{self.current} of {own.name} cannot be exported: {why}.{fix}")
-            for i in at:
-                names[i] = self.cast(names[i], wide)
-            narrow = own if letter == result else narrow
-        return next((n for n, f in zip(names, formal, strict=True) if f == result and n), None), narrow
+
+    def _wider(self, kind: str, dtype: DType, allowed: Sequence[str]) -> DType:
+        wide = next((d for d in WIDER.get(dtype, ()) if type_string(d) in allowed), None)
+        if wide is None:
+            why, fix = f"ONNX's {kind} (opset {self.opset}) does not take it", "\n  Fix: hb.cast(x, 'float32')"
+            if dtypes.is_complex(dtype):
+                why, fix = NO_COMPLEX, ""
+            raise ExportError(f"{self.current} of {dtype.name} cannot be exported: {why}.{fix}")
+        return wide
 
     def several(self, kind: str, inputs: Sequence[Value | str], results: Sequence[DType], **attrs: Any) -> list[str]:
         """Append an operation with several results, of these dtypes."""
-        names = [x if isinstance(x, str) else x.name for x in inputs]
+        names = [self._name(x) for x in inputs]
         outs = tuple(self.fresh(self.current) for _ in results)
         self._layers[-1].operations.append(Operation(kind, tuple(names), outs, attrs))
         self.dtypes.update(zip(outs, results, strict=True))
@@ -183,7 +182,7 @@ class Graph:
         return out
 
     def cast(self, x: Value | str, dtype: DType, **attrs: Any) -> str:
-        name = x if isinstance(x, str) else x.name
+        name = self._name(x)
         if self.dtypes[name] == dtype:
             return name
         out = self._append("Cast", [name], {"to": onnx.helper.np_dtype_to_tensor_dtype(dtype), **attrs})
@@ -228,7 +227,7 @@ class Graph:
         for layer in self._layers:
             if d in layer.axes:
                 name, axis = layer.axes[d]
-                out = self.op("Shape", name, dtype=INT64, start=axis, end=axis + 1)
+                out = self.op("Shape", name, start=axis, end=axis + 1)
                 break
         else:
             out = self._computed(d)
@@ -300,3 +299,6 @@ def type_string(dtype: DType) -> str:
     """ONNX's word for a dtype, as its definitions of operators have it."""
     number = onnx.helper.np_dtype_to_tensor_dtype(dtype)
     return f"tensor({onnx.TensorProto.DataType.Name(number).lower()})"
+
+
+BY_TYPE = {type_string(d): d for d in dtypes.ALL}

@@ -58,10 +58,10 @@ def build(
         given[tuple(params)] = g.value(g.fresh(i.name), shape, i.dtype)
     entered = list(given.values())
     names = [g.fresh(n) for n in _output_names(traced[0])]
-    for slot, node in programs[0].reads.items():
-        if slot in programs[1].reads:
-            array = sessions.current().read(slot).array
-            given[node, programs[1].reads[slot]] = g.value(g.known(slot.name, array), array.shape, array.dtype)
+    first, second = (p.reads for p in programs)
+    slots = [slot for slot in first if slot in second]
+    for slot, tensor in zip(slots, sessions.current().read_all(slots), strict=True):
+        given[first[slot], second[slot]] = g.value(g.known(slot.name, tensor.array), tensor.shape, tensor.dtype)
     results = lower_outputs(g, programs[0].outputs, programs[1].outputs, given)
     return model_proto(g, name, entered, list(zip(names, results, strict=True)))
 
@@ -200,5 +200,3 @@ def missing_signature(name: str) -> ExportError:
             fix="hb.export_onnx(fn, path, [hb.TensorSpec((None, 4), 'float32')])   # None: any size",
         )
     )
-
-

@@ -127,5 +127,3 @@ def _pooled(g: Graph, pair: Pair, kind: str, x: Value, **attrs: Any) -> str:
     rank, window = len(x.shape), list(known("the window of a pooling", pair.attrs["window"], GIVE))
     out = g.op(kind, g.transpose(x, _channels_first(rank)), kernel_shape=window, **_window(pair), **attrs)
     return g.transpose(out, _channels_last(rank))
-
-

@@ -50,7 +50,7 @@ def _chosen(
             )  # fmt: skip
             return g.close(layer, (), outs)
 
-    condition = g.op("LessOrEqual", index, g.constant(number, index.dtype), dtype=BOOL)
+    condition = g.op("LessOrEqual", index, g.constant(number, index.dtype))
     names = g.several("If", [condition], _dtypes(pair), then_branch=body(True), else_branch=body(False))
     return _values(names, pair)
 

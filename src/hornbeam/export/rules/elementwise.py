@@ -15,8 +15,6 @@ from hornbeam.ir.node import Node
 from hornbeam.ir.primitives.compare import LE
 from hornbeam.ir.primitives.movement import CONSTANT
 
-BOOL = dtypes.bool_
-
 RULES |= {
     row: direct(kind)
     for row, kind in {
@@ -48,14 +46,14 @@ def _remainder(g: Graph, x: Value, y: Value | str) -> str:
         return g.op("Mod", x, y)
     r = g.op("Mod", x, y, fmod=1)
     zero = number(g, 0, r)
-    wrong = g.op("Xor", g.op("Less", r, zero, dtype=BOOL), g.op("Less", y, zero, dtype=BOOL))
-    wrong = g.op("And", wrong, g.op("Not", g.op("Equal", r, zero, dtype=BOOL)))
+    wrong = g.op("Xor", g.op("Less", r, zero), g.op("Less", y, zero))
+    wrong = g.op("And", wrong, g.op("Not", g.op("Equal", r, zero)))
     return g.op("Where", wrong, g.op("Add", r, y), r)
 
 
 def _safe_divisor(g: Graph, y: Value) -> tuple[str, str]:
     """Whether an integer divisor is 0, and the divisor with 1 in its place: machines stop at an integer's x / 0."""
-    is_zero = g.op("Equal", y, number(g, 0, y), dtype=BOOL)
+    is_zero = g.op("Equal", y, number(g, 0, y))
     return is_zero, g.op("Where", is_zero, number(g, 1, y), y)
 
 
@@ -84,10 +82,10 @@ def power(g: Graph, pair: Pair, x: Value, y: Value) -> str:
     base, exponent = g.cast(x, dtypes.int64), g.cast(y, dtypes.int64)
     zero, one, two = (g.constant(n) for n in (0, 1, 2))
     whole = g.op("Pow", base, g.op("Max", exponent, zero))
-    odd = g.op("Equal", g.op("Mod", exponent, two), one, dtype=BOOL)
-    unit = g.op("Equal", g.op("Abs", base), one, dtype=BOOL)
+    odd = g.op("Equal", g.op("Mod", exponent, two), one)
+    unit = g.op("Equal", g.op("Abs", base), one)
     inverse = g.op("Where", unit, g.op("Where", odd, base, one), zero)
-    return g.cast(g.op("Where", g.op("Less", exponent, zero, dtype=BOOL), inverse, whole), x.dtype)
+    return g.cast(g.op("Where", g.op("Less", exponent, zero), inverse, whole), x.dtype)
 
 
 @rule("trunc")
@@ -106,7 +104,7 @@ def cbrt(g: Graph, pair: Pair, x: Value) -> str:
 
 
 def _near_zero(g: Graph, x: Value | str) -> str:
-    return g.op("Less", g.op("Abs", x), number(g, 0.5, x), dtype=BOOL)
+    return g.op("Less", g.op("Abs", x), number(g, 0.5, x))
 
 
 @rule("expm1")
@@ -144,12 +142,12 @@ def erfc(g: Graph, pair: Pair, x: Value) -> str:
 @rule("atan2")
 def atan2(g: Graph, pair: Pair, y: Value, x: Value) -> str:
     zero = number(g, 0, x)
-    below, left = (g.op("Less", v, zero, dtype=BOOL) for v in (y, x))
+    below, left = (g.op("Less", v, zero) for v in (y, x))
     half = g.op("Where", below, number(g, -math.pi / 2, x), number(g, math.pi / 2, x))
-    on_axis = g.op("Equal", x, zero, dtype=BOOL)
+    on_axis = g.op("Equal", x, zero)
     angle = g.op("Atan", g.op("Div", y, g.op("Where", on_axis, number(g, 1, x), x)))
     turned = g.op("Add", angle, g.op("Where", below, number(g, -math.pi, x), number(g, math.pi, x)))
-    vertical = g.op("Where", g.op("Equal", y, zero, dtype=BOOL), zero, half)
+    vertical = g.op("Where", g.op("Equal", y, zero), zero, half)
     return g.op("Where", on_axis, vertical, g.op("Where", left, turned, angle))
 
 
@@ -158,23 +156,23 @@ def atan2(g: Graph, pair: Pair, y: Value, x: Value) -> str:
 
 @rule("eq")
 def eq(g: Graph, pair: Pair, x: Value, y: Value) -> str:
-    return g.op("Equal", x, y, dtype=BOOL)
+    return g.op("Equal", x, y)
 
 
 @rule("ne")
 def ne(g: Graph, pair: Pair, x: Value, y: Value) -> str:
-    return g.op("Not", g.op("Equal", x, y, dtype=BOOL))
+    return g.op("Not", g.op("Equal", x, y))
 
 
 @rule("lt", "le", "gt", "ge")
 def compare(g: Graph, pair: Pair, x: Value, y: Value) -> str:
     kind = {"lt": "Less", "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual"}[pair.name]
-    return g.op(kind, x, y, dtype=BOOL)
+    return g.op(kind, x, y)
 
 
 @rule("is_finite")
 def is_finite(g: Graph, pair: Pair, x: Value) -> str:
-    strange = g.op("Or", g.op("IsNaN", x, dtype=BOOL), g.op("IsInf", _single(g, x), dtype=BOOL))
+    strange = g.op("Or", g.op("IsNaN", x), g.op("IsInf", _single(g, x)))
     return g.op("Not", strange)
 
 
@@ -190,8 +188,8 @@ def shift(g: Graph, pair: Pair, x: Value, y: Value) -> str:
     width = 8 * x.dtype.itemsize
     unsigned = dtypes.as_dtype(f"uint{width}")
     zero = number(g, 0, x)
-    inside = g.op("Less", y, number(g, width, y), dtype=BOOL)
-    inside = g.op("And", inside, g.op("GreaterOrEqual", y, zero, dtype=BOOL))
+    inside = g.op("Less", y, number(g, width, y))
+    inside = g.op("And", inside, g.op("GreaterOrEqual", y, zero))
     by = g.cast(g.op("Where", inside, y, zero), unsigned)
 
     def moved(v: Value | str, direction: str) -> str:
@@ -202,7 +200,7 @@ def shift(g: Graph, pair: Pair, x: Value, y: Value) -> str:
         return moved(x, "LEFT")
     if x.dtype in dtypes.UNSIGNED:
         return moved(x, "RIGHT")
-    negative = g.op("Less", x, zero, dtype=BOOL)
+    negative = g.op("Less", x, zero)
     flipped = g.op("BitwiseNot", moved(g.op("BitwiseNot", x), "RIGHT"))
     return g.op("Where", negative, flipped, moved(x, "RIGHT"))
 

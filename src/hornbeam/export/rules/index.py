@@ -25,8 +25,8 @@ BOOL = dtypes.bool_
 def _wide(g: Graph, indices: Value) -> str:
     """``indices`` as ONNX takes them."""
     if indices.dtype == dtypes.uint64:
-        raise ExportError("Indices of dtype uint64 cannot be exported: ONNX indexes with int64.\n"
-                          "  Fix: hb.cast(indices, 'int64')")  # fmt: skip
+        why = "Indices of dtype uint64 cannot be exported: ONNX indexes with int64."
+        raise ExportError(f"{why}\n  Fix: hb.cast(indices, 'int64')")
     return g.cast(indices, indices.dtype if indices.dtype == dtypes.int32 else INT64)
 
 
@@ -72,15 +72,14 @@ def scatter(g: Graph, pair: Pair, x: Value, indices: Value, updates: Value) -> s
     at = g.cast(_wide(g, indices), INT64)
     moved = g.transpose(x, order)
     new = g.transpose(updates, [*range(axis, axis + many), *range(axis), *range(axis + many, len(updates.shape))])
-    reduction = {"set": "none"}.get(mode, mode)
+    reduction = "none" if mode == "set" else mode
     array = g.array(at)
     if array is not None and all(isinstance(n, int) for n in sizes) and _all_inside(array, sizes):
         out = g.op("ScatterND", moved, at, new, reduction=reduction)
     else:
-        inside = g.op("And", g.op("GreaterOrEqual", at, g.constant(0), dtype=BOOL),
-                      g.op("Less", at, g.shape(sizes), dtype=BOOL))  # fmt: skip
+        inside = g.op("And", g.op("GreaterOrEqual", at, g.constant(0)), g.op("Less", at, g.shape(sizes)))
         count = g.op("ReduceSum", g.cast(inside, INT64), g.constant([-1]), keepdims=1)
-        every = g.op("Equal", count, g.constant(k), dtype=BOOL)
+        every = g.op("Equal", count, g.constant(k))
         behind = g.shape((sizes[0], *(0,) * (k - 1)))
         room = padded(g, moved, g.constant(0, x.dtype), [(0, 1), *[(0, 0)] * (rank - 1)])
         out = g.op("ScatterND", room, g.op("Where", every, at, behind), new, reduction=reduction)
@@ -135,5 +134,3 @@ def argsort(g: Graph, pair: Pair, x: Value) -> str:
         "TopK", [sortable, g.size(n)], [g.dtypes[sortable], INT64], axis=axis, largest=int(pair.attrs["descending"])
     )
     return g.cast(places, dtypes.int32)
-
-

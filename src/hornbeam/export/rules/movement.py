@@ -152,5 +152,3 @@ def reversed_(g: Graph, x: Value | str, axes: tuple[int, ...]) -> str:
 @rule("stop_gradient")
 def stop_gradient(g: Graph, pair: Pair, x: Value) -> str:
     return x.name
-
-

@@ -38,7 +38,7 @@ def reduce_logic(g: Graph, pair: Pair, x: Value) -> str:
 @rule("argmax", "argmin")
 def position(g: Graph, pair: Pair, x: Value) -> str:
     kind = "ArgMax" if pair.name == "argmax" else "ArgMin"
-    return g.cast(g.op(kind, x, dtype=dtypes.int64, axis=pair.attrs["axis"], keepdims=0), dtypes.int32)
+    return g.cast(g.op(kind, x, axis=pair.attrs["axis"], keepdims=0), dtypes.int32)
 
 
 @rule("cumsum")
