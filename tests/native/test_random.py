@@ -224,16 +224,10 @@ def test_masks_of_a_training_step_are_made_twice_and_never_kept():
         return hb.mean(hb.square(h @ w3 - y))
 
     shapes = [(64, 16), (64, 10), (16, 100), (100,), (100, 100), (100,), (100, 10)]
-    plan, without = (
-        lowered(hb.value_and_grad(f, argnums=(2, 3, 4, 5, 6)), *map(spec, shapes), KEY) for f in (loss, undropped)
-    )
+    plan = lowered(hb.value_and_grad(loss, argnums=(2, 3, 4, 5, 6)), *map(spec, shapes), KEY)
     assert not {"bool", "uint32"} & set(kept(plan, 64 * 100)), str(plan)
-    large = [[c.kind for c in p.fusion.clusters if np.prod(c.space, dtype=int) >= 640] for p in (plan, without)]
-    assert large[0] == large[1]  # dropping takes no pass of its own
-
-
-def undropped(x: Any, y: Any, w1: Any, b1: Any, w2: Any, b2: Any, w3: Any, k: Any) -> Any:
-    return hb.mean(hb.square(hb.tanh(hb.tanh(x @ w1 + b1) @ w2 + b2) @ w3 - y))
+    loops = [c for c in plan.fusion.clusters if c.kind == "loop" and c.space == (64, 100)]
+    assert len(loops) <= 4, str(plan.fusion)  # for each layer one forward and one backward, whatever else is done there
 
 
 def separately(times: int, made: Callable[[Any], Any]) -> Callable[..., Any]:
