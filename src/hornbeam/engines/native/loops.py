@@ -621,7 +621,7 @@ class LoopEmitter:
             return drawing.word(f, key, elements)
         pair = drawing.words(f, key, f.bits("lshr", elements, f.constant(1, dtype)))
         odd = form[-1] % 2
-        memo[this, (*form[:-1], form[-1] - 2 * odd + 1)] = pair[1 - odd]
+        memo[this, (*form[:-1], form[-1] ^ 1)] = pair[1 - odd]
         return pair[odd]
 
     def _in_pairs(self, form: Form) -> bool:
