@@ -18,7 +18,6 @@ from weakref import WeakSet, WeakValueDictionary
 import numpy as np
 
 from hornbeam import config
-from hornbeam.base.spec import Spec
 from hornbeam.base.weak import IdentityMap
 from hornbeam.engines import engine as engines
 from hornbeam.errors import (
@@ -334,13 +333,14 @@ class Session:
             self.ledger.note("host step", f"{program.name}: no native code for {rows}; NumPy runs it")
         return executable
 
-    def execute_op(self, primitive: Primitive, arrays: Sequence[np.ndarray], attrs: dict[str, Any]) -> list[np.ndarray]:
+    def execute_op(self, primitive: Primitive, args: Sequence[Tensor], attrs: dict[str, Any]) -> list[np.ndarray]:
         """Run one primitive: a Program of one node, kept by (primitive, specs, attributes)."""
         self._check_open()
-        key = (primitive, tuple([(a.shape, a.dtype) for a in arrays]), tuple(attrs.items()))
+        arrays = [x._array for x in args]
+        key = (primitive, tuple(attrs.items()), *[(x.shape, x.dtype) for x in args])
         executable = self._operations.get(key)
         if executable is None:
-            executable = self._compile(_one_node(primitive, arrays, attrs))
+            executable = self._compile(_one_node(primitive, args, attrs))
             if any(map(callable, attrs.values())):
                 return executable.run(arrays)  # a user's function, mostly a new one each time: not to be kept
             self._operations[key] = executable
@@ -387,8 +387,8 @@ class Session:
         return f"<Session {self.name!r} ({self.engine.name}): {state}>"
 
 
-def _one_node(primitive: Primitive, arrays: Sequence[np.ndarray], attrs: dict[str, Any]) -> Program:
-    inputs = [param(Spec(a.shape, a.dtype)) for a in arrays]
+def _one_node(primitive: Primitive, args: Sequence[Tensor], attrs: dict[str, Any]) -> Program:
+    inputs = [param(x.spec) for x in args]
     node = make(primitive, tuple(inputs), attrs)
     outputs = results(node) if primitive.multiple else [node]
     return Program(inputs, outputs, name=primitive.name, effects=[node] if primitive.effect else [])
