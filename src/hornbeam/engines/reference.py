@@ -108,9 +108,9 @@ def by_numpy(program: Program) -> Executable | None:
     if len(program.nodes) != 1 or not is_exact(program.nodes[0]):
         return None
     (node,) = program.nodes
-    if node.primitive.name in EXACT and node.args == program.params and program.roots == (node,):
-        return RowExecutable(node)
-    return ReferenceExecutable(program)
+    alone = [*map(id, node.args), id(node)] == [*map(id, program.params), *map(id, program.roots)]  # == makes nodes
+    numpy_alone = node.primitive.name in EXACT  # not so control flow on integers, which runs what users wrote
+    return RowExecutable(node) if alone and numpy_alone else ReferenceExecutable(program)
 
 
 def _nbytes(spec: Any) -> int:

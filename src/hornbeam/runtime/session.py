@@ -264,10 +264,10 @@ class Session:
         self.runs += 1
         if not program.updates:
             read = self.read_all(program.reads) if program.reads else []
-            return executable.run([*inputs, *(t.array for t in read)]), read
+            return executable.run([*inputs, *[t._array for t in read]]), read
         with self.writing(program.updates):
             read = self.read_all(program.reads)
-            results = executable.run([*inputs, *(t.array for t in read)])
+            results = executable.run([*inputs, *[t._array for t in read]])
             outputs, values = results[: len(program.outputs)], results[len(program.outputs) :]
             self._store(list(zip(program.updates, map(concrete, values), strict=True)))
             return outputs, read
@@ -366,7 +366,7 @@ class Session:
             self._check_open()
             if len(values) != len(feeds):
                 raise TypeError(f"this callable takes {len(feeds)} values, got {len(values)}.")
-            return prepared(*values)
+            return prepared(self, values)
 
         return call
 

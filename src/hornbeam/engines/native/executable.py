@@ -144,7 +144,7 @@ class NativeExecutable:
             frame = _Frame(self.layout)
         arrays, table, layout = frame.arrays, frame.table, self.layout
         for i, a in enumerate(arguments, first):
-            if not a.flags.c_contiguous:
+            if type(a) is not np.ndarray or not a.flags.c_contiguous:  # a NumPy scalar has no address to give
                 a = np.ascontiguousarray(a).reshape(a.shape)
             arrays[i] = a
             table[i] = address(a)
@@ -167,6 +167,7 @@ class NativeExecutable:
             values = apply(step.node, [arrays[i].reshape(shape) for i, shape in step.operands])
         for i, value in zip(step.results, values if isinstance(values, tuple) else (values,), strict=True):
             if i >= 0:
+                arrays[i].flags.writeable = True  # who held it before may have forbidden it
                 arrays[i][...] = value
 
 
@@ -198,7 +199,6 @@ class _Frame:
         ring = self.rings[place]
         for a in ring:
             if COUNTS_REFERENCES and sys.getrefcount(a) == 3:  # the ring's, ``a`` and the argument
-                a.flags.writeable = True  # who held it may have forbidden it; host steps write through NumPy
                 return a
         a = np.empty(spec.shape, spec.dtype)
         if COUNTS_REFERENCES and len(ring) < 3:
