@@ -12,7 +12,7 @@ _free: list[Context] = []  # contexts in which nothing runs now
 
 
 def quietly(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """``f(*args, **kwargs)`` under ``np.errstate(all="ignore")``, which by itself takes longer than adding small arrays.
+    """``f(*args, **kwargs)`` under ``np.errstate(all="ignore")``, which takes longer than adding small arrays.
 
     ``f`` finds no context variable of its caller's: it must be NumPy alone.
     """

@@ -82,17 +82,17 @@ def index(i: int) -> Value:
 
 
 _SYMBOL = re.compile(r"@([\w.]+)")
-_DEFINED = re.compile(r"(define[^@]*)@([\w.]+)(.*)", re.DOTALL)
+_DEFINED = re.compile(r"([^@]*)@([\w.]+)(.*)", re.DOTALL)
 
 
 class Module:
     """Functions and the declarations they need."""
 
     def __init__(self) -> None:
-        self.functions: list[str] = []
+        self.functions: list[str] = []  # and the constants that they use
         self.globals: list[str] = []
         self.declared: dict[str, str] = {}
-        self.bodies: dict[str, str] = {}  # text of a function -> its name
+        self.bodies: dict[str, str] = {}  # text of a function or constant -> its name
         self._numbers = itertools.count()
         self._shared: dict[Any, Any] = {}
         self.exported: set[str] = set()  # functions that are looked up by their name
@@ -108,6 +108,14 @@ class Module:
             self._shared[key] = make()
         return self._shared[key]
 
+    def constant(self, kind: str, values: Sequence[str]) -> str:
+        """The name of an array of ``values`` of the type ``kind``; that of an equal one if there is one."""
+        text = f" = internal constant [{len(values)} x {kind}] [{', '.join(f'{kind} {v}' for v in values)}]"
+        if text not in self.bodies:
+            self.bodies[text] = self.name()
+            self.functions.append(f"@{self.bodies[text]}{text}")
+        return self.bodies[text]
+
     def declare(self, name: str, result: str, *arguments: str) -> None:
         self.declared.setdefault(name, f"declare {result} @{name}({', '.join(arguments)})")
 
@@ -115,7 +123,7 @@ class Module:
         return "\n".join([*self.globals, *self.declared.values(), *self.distinct()])
 
     def distinct(self) -> list[str]:
-        """The functions without those that are equal to an earlier one, which their callers call instead.
+        """Functions and constants without those that are equal to an earlier one, which their users use instead.
 
         Layers of one shape are one piece of code: LLVM takes most of the time that a first step takes.
         """

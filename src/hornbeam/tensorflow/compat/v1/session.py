@@ -90,7 +90,7 @@ def _eager(fetches: Any) -> str:
 
 
 def _type_error(fetches: Any) -> FetchTypeError | None:
-    """The error for what cannot be fetched at all, which in TensorFlow is a TypeError; None if there is no such thing."""
+    """The error for what cannot be fetched at all, which in TensorFlow is a TypeError; None if all can."""
     if fetches is None:
         return FetchTypeError(
             explain(
