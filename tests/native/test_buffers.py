@@ -11,7 +11,10 @@ from hornbeam.engines.native import buffers
 WHOLE = np.arange(24, dtype=np.float32).reshape(4, 6)
 
 
-@pytest.mark.parametrize("array", [WHOLE, WHOLE[1:, 2:], WHOLE[::-1], WHOLE.T, np.zeros(()), np.zeros((0, 3)), WHOLE > 3])
+ARRAYS = [WHOLE, WHOLE[1:, 2:], WHOLE[::-1], WHOLE.T, np.zeros(()), np.zeros((0, 3)), WHOLE > 3]
+
+
+@pytest.mark.parametrize("array", ARRAYS)
 def test_address(array):
     assert buffers.address(array) == array.__array_interface__["data"][0] == buffers._by_interface(array)
 

@@ -344,22 +344,31 @@ class Fusion:
         """Clusters with their neighbours joined, in an order in which they can run."""
         clusters = [self.cluster_of[n] for n in self.nodes if n in self.memory]
         graph = Dependencies(self, clusters)
-        for cluster in sorted(clusters, key=lambda c: -_product(c.space)):  # what small ones do must not stand between
-            while cluster.kind in ("loop", "column") and cluster in graph.order:
-                other = self._neighbour(graph, cluster)
-                if other is None:
-                    break
-                self._join(other, cluster)
-                graph.merge(other, cluster)
-                cluster = other  # which may now fit another one
+        # The largest first: what small ones do must not stand between. Where it does, try again when they have joined.
+        waiting = sorted(clusters, key=lambda c: -_product(c.space))
+        while waiting:
+            left, blocked = len(graph.order), []
+            for cluster in waiting:
+                if cluster.kind in ("loop", "column") and cluster in graph.order and self._absorb(graph, cluster):
+                    blocked.append(cluster)
+            waiting = blocked if len(graph.order) < left else []
         return graph.ordered()
 
-    def _neighbour(self, graph: Dependencies, cluster: Cluster) -> Cluster | None:
-        """An earlier cluster that ``cluster`` can be joined to."""
-        for other in graph.neighbours(cluster):
-            if self._fits(other, cluster) and graph.independent(other, cluster):
-                return other
-        return None
+    def _absorb(self, graph: Dependencies, cluster: Cluster) -> bool:
+        """Join ``cluster`` to an earlier neighbour, and that to another, as long as one fits. Returns whether one
+        would fit but for a third that stands between."""
+        found: Cluster | None = cluster
+        while found is not None:
+            cluster, found, between = found, None, False
+            for other in graph.neighbours(cluster):
+                if self._fits(other, cluster):
+                    if graph.independent(other, cluster):
+                        self._join(other, cluster)
+                        graph.merge(other, cluster)
+                        found = other
+                        break
+                    between = True
+        return between
 
     def _fits(self, first: Cluster, second: Cluster) -> bool:
         """Whether ``second`` can run in ``first``'s loops: one space, and elementwise reads of each other's values."""

@@ -11,7 +11,7 @@ tree. A very long row is summed in parts of fixed length, which threads share, a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +58,7 @@ class Kernel(NamedTuple):
     scratch: int = 0
     chunked: bool = False
     nanoseconds: float = 0  # on one core, roughly: whether threads are worth waking
+    overwrites: tuple[tuple[Node, Node], ...] = ()  # (parameter, result) that may be one buffer, see ``_overwrites``
 
 
 def identity_element(name: str, dtype: DType) -> Any:
@@ -150,6 +151,7 @@ class LoopEmitter:
         self.steady: dict[tuple[int, Form], Value] = {}  # values that stay the same along the row, at hand
         self.buffers = tuple(dict.fromkeys(b for b, _ in self.forms))
         self.written = tuple(dict.fromkeys(t.buffer for t in self.targets))
+        self.overwrites = () if self.reductions else tuple(self._overwrites())
 
     def _make_space(self, outer: Shape, inner: Shape, forms: Sequence[Form]) -> Space:
         return Space(outer, inner, forms, flatten=not self.reductions)
@@ -210,6 +212,31 @@ class LoopEmitter:
             return [(base, place)]
         return self.fusion.below(node, at, self.rank)
 
+    def _overwrites(self) -> Iterator[tuple[Node, Node]]:
+        """(parameter, result) for every new value of a slot that this kernel may write over the old one: it reads no
+        more of the old one than the element in whose place it is about to write, and reads that before."""
+        for t in self.targets:
+            old = self.fusion.program.renewed.get(t.buffer)
+            if old is None or old.spec != t.buffer.spec:
+                continue
+            reads = [form for buffer, form in self.forms if buffer is old]
+            if not reads or (reads == [t.to] and self._needs(t.node, t.at, old)):
+                yield old, t.buffer
+
+    def _needs(self, node: Node, at: Index, buffer: Node) -> bool:
+        """Whether computing ``node`` reads ``buffer``."""
+        seen: set[tuple[int, Form]] = set()
+        stack = [(node, at)]
+        while stack:
+            n, i = stack.pop()
+            read = self._read_of(n, i)
+            if read is not None and read[0] is buffer:
+                return True
+            if read is None and n.primitive not in (CONSTANT, IOTA) and self._key(n, i) not in seen:
+                seen.add(self._key(n, i))
+                stack += self._below(n, i)
+        return False
+
     # -- emission -------------------------------------------------------------------
 
     def emit(self) -> list[Kernel]:
@@ -227,7 +254,8 @@ class LoopEmitter:
         self.numbers = {b: i for i, b in enumerate(self.buffers)}
         last = [("ptr", "scratch"), ("i64", "unit")] if chunked else [("i64", "begin"), ("i64", "end")]
         parameters = [*(("ptr", f"b{i}") for i in range(len(self.buffers))), *last]
-        self.f = Function(self.module, self.name if not chunked else self.module.name(), parameters)
+        name = self.module.name() if chunked else self.name
+        self.f = Function(self.module, name, parameters, aliased=any(old in self.numbers for old, _ in self.overwrites))
         self.h = VectorScalars(self.f)
 
     def end(self, units: int, scratch: int = 0, work: float = 1) -> Kernel:
@@ -236,7 +264,9 @@ class LoopEmitter:
         nanoseconds = work * size * (0.03 * self.operations + 0.08 * len(self.buffers))
         operations = int(work * self.operations)
         name = self.f.finish(share=True)
-        return Kernel(name, self.buffers, units, self.written, operations, scratch, scratch > 0, nanoseconds)
+        return Kernel(
+            name, self.buffers, units, self.written, operations, scratch, scratch > 0, nanoseconds, self.overwrites
+        )
 
     def _units(self, begin: Value, end: Value) -> int:
         """Emit the loop over units ``begin`` … ``end``; returns how many units there are."""
