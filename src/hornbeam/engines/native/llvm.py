@@ -11,6 +11,7 @@ import itertools
 import re
 import struct
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -49,6 +50,7 @@ class Value(NamedTuple):
         return self.ref[0] not in "%@"
 
 
+@cache
 def vector_type(element: str, width: int) -> str:
     return element if width == 1 else f"<{width} x {element}>"
 
@@ -60,17 +62,17 @@ def memory_type(dtype: DType) -> str:
 
 def literal(value: Any, dtype: DType) -> str:
     """``value`` as IR text, exact to the bit."""
-    kind = dtype.name
-    if kind == "bool":
+    element = _ELEMENT[dtype]
+    if element == "i1":
         return "true" if value else "false"
-    if dtypes.is_integer(dtype):
+    if element[0] == "i":
         return str(int(value))
-    if kind == "float16":
+    if element == "half":
         return f"0xH{np.float16(value).view(np.uint16):04X}"
-    if kind == "bfloat16":
+    if element == "bfloat":
         return f"0xR{np.asarray(value, ml_dtypes.bfloat16).view(np.uint16):04X}"
     # Both float and double are written as the bits of a double.
-    number = float(np.float32(value)) if kind == "float32" else float(value)
+    number = float(np.float32(value)) if element == "float" else float(value)
     return f"0x{struct.unpack('>Q', struct.pack('>d', number))[0]:016X}"
 
 
@@ -164,6 +166,7 @@ class Function:
         self.header = f"define void @{name}({listed}) {attributes}{{"
         self.counter = itertools.count()
         self.block = "start"
+        self.known: dict[str, str] = {}  # what the block computes -> its name
 
     # -- text -------------------------------------------------------------------
 
@@ -179,9 +182,18 @@ class Function:
         self.emit(f"{ref} = {text}")
         return Value(ref, dtype, width)
 
+    def pure(self, dtype: DType, width: int, text: str) -> Value:
+        """The value of ``text``, which depends on its operands alone; computed once in a block."""
+        ref = self.known.get(text)
+        if ref is None:
+            ref = self.known[text] = self.fresh()
+            self.lines.append(f"  {ref} = {text}")
+        return Value(ref, dtype, width)
+
     def label(self, name: str) -> None:
         self.lines.append(f"{name}:")
         self.block = name
+        self.known = {}
 
     def finish(self, share: bool = False) -> str:
         """Close it; returns the name of the function to call: an earlier, equal one if it may ``share``."""
@@ -311,9 +323,7 @@ class Function:
         """The address of element ``offset`` of an array at ``base``."""
         if offset.ref == "0":
             return base
-        ref = self.fresh("p")
-        self.emit(f"{ref} = getelementptr inbounds {memory_type(dtype)}, ptr {base}, i64 {offset.ref}")
-        return ref
+        return self.pure(I64, 1, f"getelementptr inbounds {memory_type(dtype)}, ptr {base}, i64 {offset.ref}").ref
 
     def load(self, address: str, dtype: DType, width: int = 1, mask: Value | None = None) -> Value:
         """``width`` consecutive elements; where ``mask`` is false memory is not touched and the lanes are zero."""
@@ -403,10 +413,9 @@ class Function:
         if x.is_constant:
             return Value(splat_constant(x.ref, element, width), x.dtype, width)
         kind = vector_type(element, width)
-        one = self.fresh()
-        self.emit(f"{one} = insertelement {kind} poison, {element} {x.ref}, i64 0")
+        one = self.pure(x.dtype, width, f"insertelement {kind} poison, {element} {x.ref}, i64 0")
         zeros = f"<{width} x i32> zeroinitializer"
-        return self.define(x.dtype, width, f"shufflevector {kind} {one}, {kind} poison, {zeros}")
+        return self.pure(x.dtype, width, f"shufflevector {kind} {one.ref}, {kind} poison, {zeros}")
 
     def alike(self, *xs: Value) -> list[Value]:
         """All with the width of the widest."""
@@ -446,11 +455,12 @@ class Function:
         return self.cast(compute(*(self.cast(x, dtypes.float32) for x in xs)), xs[0].dtype)
 
     def _binary(self, float_op: str, int_op: str, x: Value, y: Value) -> Value:
-        x, y = self.alike(x, y)
+        if x.width != y.width:
+            x, y = self.alike(x, y)
         if x.dtype in HALF:
             return self.in_float(lambda a, b: self._binary(float_op, int_op, a, b), x, y)
         op = float_op if dtypes.is_floating(x.dtype) else int_op
-        return self.define(x.dtype, x.width, f"{op} {x.type} {x.ref}, {y.ref}")
+        return self.pure(x.dtype, x.width, f"{op} {x.type} {x.ref}, {y.ref}")
 
     def add(self, x: Value, y: Value) -> Value:
         return self._binary("fadd", "add", x, y)
@@ -471,13 +481,13 @@ class Function:
         if dtypes.is_floating(x.dtype):
             if x.dtype in HALF:
                 return self.in_float(self.neg, x)
-            return self.define(x.dtype, x.width, f"fneg {x.typed}")
+            return self.pure(x.dtype, x.width, f"fneg {x.typed}")
         return self.sub(self.constant(0, x.dtype, x.width), x)
 
     def bits(self, op: str, x: Value, y: Value) -> Value:
         """``and or xor shl lshr ashr``."""
         x, y = self.alike(x, y)
-        return self.define(x.dtype, x.width, f"{op} {x.type} {x.ref}, {y.ref}")
+        return self.pure(x.dtype, x.width, f"{op} {x.type} {x.ref}, {y.ref}")
 
     def invert(self, x: Value) -> Value:
         return self.bits("xor", x, self.constant(1 if x.dtype == dtypes.bool_ else -1, x.dtype, x.width))
@@ -493,11 +503,11 @@ class Function:
             code = f"icmp {op}"
         else:
             code = f"icmp {'s' if x.dtype.kind == 'i' else 'u'}{op}"
-        return self.define(dtypes.bool_, x.width, f"{code} {x.type} {x.ref}, {y.ref}")
+        return self.pure(dtypes.bool_, x.width, f"{code} {x.type} {x.ref}, {y.ref}")
 
     def select(self, condition: Value, x: Value, y: Value) -> Value:
         condition, x, y = self.alike(condition, x, y)
-        return self.define(x.dtype, x.width, f"select {condition.typed}, {x.typed}, {y.typed}")
+        return self.pure(x.dtype, x.width, f"select {condition.typed}, {x.typed}, {y.typed}")
 
     def intrinsic(self, name: str, *xs: Value) -> Value:
         """``llvm.<name>`` of operands of one type."""
@@ -515,7 +525,7 @@ class Function:
         out = Value("", dtype, x.width)
         if x.dtype == dtypes.bool_:  # a byte outside registers
             return self.cast(x, dtype)
-        return self.define(dtype, x.width, f"bitcast {x.typed} to {out.type}")
+        return self.pure(dtype, x.width, f"bitcast {x.typed} to {out.type}")
 
     def cast(self, x: Value, dtype: DType) -> Value:
         """As the reference casts: floating to integer saturates, NaN becomes 0; to bool asks whether it is 0."""
