@@ -8,6 +8,7 @@ what the reference does. Nothing is ever contracted: ``fma`` is an instruction o
 from __future__ import annotations
 
 import itertools
+import operator
 import re
 import struct
 from collections.abc import Callable, Sequence
@@ -216,6 +217,8 @@ class Function:
         hint: str = "i",
     ) -> list[Value]:
         """``for i in range(start, stop, step)``: ``body(i, *carries)`` returns the next carries; so does this."""
+        if start.is_constant and stop.is_constant and int(stop.ref) - int(start.ref) <= step:  # no turn, or one
+            return list(body(start, *carries) or ()) if int(start.ref) < int(stop.ref) else list(carries)
         n = next(self.counter)
         head, inside, latch, done = (f"{hint}.{part}{n}" for part in ("head", "body", "latch", "done"))
         before = self.block
@@ -457,6 +460,8 @@ class Function:
     def _binary(self, float_op: str, int_op: str, x: Value, y: Value) -> Value:
         if x.width != y.width:
             x, y = self.alike(x, y)
+        if x.dtype == I64 and (known := _known(int_op, x.ref, y.ref)) is not None:
+            return Value(known, I64, x.width)
         if x.dtype in HALF:
             return self.in_float(lambda a, b: self._binary(float_op, int_op, a, b), x, y)
         op = float_op if dtypes.is_floating(x.dtype) else int_op
@@ -487,6 +492,8 @@ class Function:
     def bits(self, op: str, x: Value, y: Value) -> Value:
         """``and or xor shl lshr ashr``."""
         x, y = self.alike(x, y)
+        if x.dtype == I64 and (known := _known(op, x.ref, y.ref)) is not None:
+            return Value(known, I64, x.width)
         return self.pure(x.dtype, x.width, f"{op} {x.type} {x.ref}, {y.ref}")
 
     def invert(self, x: Value) -> Value:
@@ -513,6 +520,8 @@ class Function:
         """``llvm.<name>`` of operands of one type."""
         xs = tuple(self.alike(*xs))
         first = xs[0]
+        if first.dtype == I64 and len(xs) == 2 and (known := _known(name, first.ref, xs[1].ref)) is not None:
+            return Value(known, I64, first.width)
         full = f"llvm.{name}.{'v' + str(first.width) if first.width > 1 else ''}{_suffix(_ELEMENT[first.dtype])}"
         self.module.declare(full, first.type, *(x.type for x in xs))
         return self.define(first.dtype, first.width, f"call {first.type} @{full}({', '.join(x.typed for x in xs)})")
@@ -608,6 +617,29 @@ class Function:
         if dtypes.is_floating(x.dtype):
             first = self.bits("or", *self.alike(first, self.is_nan(x)))
         return self.select(first, x, y)
+
+
+_ON_CONSTANTS: dict[str, Callable[[int, int], int]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "and": operator.and_, "smin": min, "smax": max,
+}  # fmt: skip
+_UNIT = {"add": "0", "sub": "0", "mul": "1", "sdiv": "1"}  # as the second operand it changes nothing
+
+
+def _known(op: str, x: str, y: str) -> str | None:
+    """What ``op`` makes of 64-bit integers if that needs no instruction; None if it does."""
+    if y == _UNIT.get(op):
+        return x
+    if x == _UNIT.get(op) and op in ("add", "mul"):
+        return y
+    if (op == "mul" and "0" in (x, y)) or (op == "srem" and y == "1"):
+        return "0"
+    compute = _ON_CONSTANTS.get(op)
+    if compute is None or not (_NUMBER.fullmatch(x) and _NUMBER.fullmatch(y)):
+        return None
+    return str((compute(int(x), int(y)) + 2**63) % 2**64 - 2**63)
+
+
+_NUMBER = re.compile("-?[0-9]+")
 
 
 def splat_constant(text: str, element: str, width: int) -> str:
