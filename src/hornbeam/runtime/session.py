@@ -10,7 +10,7 @@ import itertools
 import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 from weakref import WeakSet, WeakValueDictionary
@@ -219,19 +219,11 @@ class Session:
             holder._check_open()
             holder.state[variable] = value
 
-    @contextmanager
-    def writing(self, variables: Iterable[Any]) -> Iterator[None]:
-        """Within the block no other thread writes to the sessions that hold ``variables``."""
+    def writing(self, variables: Iterable[Any]) -> AbstractContextManager[Any]:
+        """A block in which no other thread writes to the sessions that hold ``variables``."""
         self._check_open()
-        holders = dict.fromkeys(map(self._holder, variables))
-        if len(holders) == 1:
-            with next(iter(holders))._writing:
-                yield
-            return
-        with ExitStack() as stack:
-            for holder in sorted(holders, key=id):  # in one order everywhere, so that nobody waits in a circle
-                stack.enter_context(holder._writing)
-            yield
+        holders = sorted(dict.fromkeys(map(self._holder, variables)), key=id)  # in one order: nobody waits in a circle
+        return holders[0]._writing if len(holders) == 1 else _all_of([h._writing for h in holders])
 
     def _store(self, values: Sequence[tuple[Any, Tensor]]) -> None:
         """Store all of ``values`` at one moment."""
@@ -392,6 +384,14 @@ def _one_node(primitive: Primitive, args: Sequence[Tensor], attrs: dict[str, Any
     node = make(primitive, tuple(inputs), attrs)
     outputs = results(node) if primitive.multiple else [node]
     return Program(inputs, outputs, name=primitive.name, effects=[node] if primitive.effect else [])
+
+
+@contextmanager
+def _all_of(locks: Sequence[AbstractContextManager[Any]]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for lock in locks:
+            stack.enter_context(lock)
+        yield
 
 
 def uninitialized(variables: Sequence[Any], session: Session) -> str:
