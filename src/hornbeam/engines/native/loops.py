@@ -34,6 +34,8 @@ PARTS = 32  # at most, of the rows of few columns
 LONG = 65536  # elements of a row that is reduced in parts; too long to have later stages
 PART = 32768  # elements that make one part of a long row, or of few columns
 CHUNK = 8192  # elements of a flat loop that make one unit of work for a thread
+FAR = 2 << 20  # bytes of an array that does not stay in a core's own caches
+AHEAD = 1024  # bytes before they are needed that parts of such an array are asked for
 CHEAP = frozenset((ADD, SUB, MUL, NEG, CAST))
 DRAWING = 20  # additions that one of random bits takes as long as
 
@@ -276,11 +278,12 @@ class LoopEmitter:
 
     def begin(self, chunked: bool = False) -> None:
         """Begin a function of the buffers."""
-        self.numbers = {b: i for i, b in enumerate(self.buffers)}
+        self.pointers = {b: f"%b{i}" for i, b in enumerate(self.buffers)}
         last = [("ptr", "scratch"), ("i64", "unit")] if chunked else [("i64", "begin"), ("i64", "end")]
         parameters = [*(("ptr", f"b{i}") for i in range(len(self.buffers))), *last]
         name = self.module.name() if chunked else self.name
-        self.f = Function(self.module, name, parameters, aliased=any(old in self.numbers for old, _ in self.overwrites))
+        aliased = any(old in self.pointers for old, _ in self.overwrites)
+        self.f = Function(self.module, name, parameters, aliased=aliased)
         self.h = VectorScalars(self.f)
 
     def end(self, units: int, scratch: int = 0, work: float = 1) -> Kernel:
@@ -365,7 +368,7 @@ class LoopEmitter:
             return cache[form]
 
         self.row_pointers = {
-            (buffer, form): f.address(f"%b{self.numbers[buffer]}", at(form), buffer.spec.dtype)
+            (buffer, form): f.address(self.pointers[buffer], at(form), buffer.spec.dtype)
             for buffer, form in self.forms
         }
         self.row_counters = {form: at(form) for form in self.counters}
@@ -419,6 +422,8 @@ class LoopEmitter:
                 f.store(f.splat(value, lanes), f.address(pointer, j, dtype), mask)
             for t in full:
                 self._store(t, self._value(t.node, t.at, j, mask, memo), j, mask)
+            if full and self.stage and mask is None:
+                self._ask_for_next_row(j)
             return [
                 self._accumulate(r, acc, self._value(r.args[0], self.here, j, mask, memo), mask)
                 for r, acc in zip(sums, accumulators, strict=True)
@@ -650,6 +655,8 @@ class LoopEmitter:
         if step == 0:
             return f.load(pointer, dtype)
         if step == 1:
+            if mask is None and self.stage == 0 and _far(buffer):
+                self._ask_for(pointer, j, AHEAD // dtype.itemsize, dtype)
             return f.load(f.address(pointer, j, dtype), dtype, self.lanes, mask)
         along = f.add(f.splat(j, self.lanes), f.lanes(self.lanes))
         return f.gather(pointer, f.mul(along, f.constant(step, I64, self.lanes)), dtype, mask)
@@ -660,10 +667,24 @@ class LoopEmitter:
         if step == 0:
             f.store(f.extract(value, 0), pointer)
         elif step == 1:
+            if mask is None and _far(t.buffer):
+                self._ask_for(pointer, j, AHEAD // dtype.itemsize, dtype, write=True)
             f.store(f.splat(value, self.lanes), f.address(pointer, j, dtype), mask)
         else:
             along = f.add(f.splat(j, self.lanes), f.lanes(self.lanes))
             f.scatter(f.splat(value, self.lanes), pointer, f.mul(along, f.constant(step, I64, self.lanes)), mask)
+
+    def _ask_for(self, pointer: str, j: Value, ahead: int, dtype: DType, write: bool = False) -> None:
+        """Prefetch what lies ``ahead`` elements after element ``j``. Processors do so by themselves within a page, but
+        not across pages and not for writing: a loop over large arrays takes a quarter less time."""
+        self.f.prefetch(self.f.address(pointer, self.f.add(j, index(ahead)), dtype), write)
+
+    def _ask_for_next_row(self, j: Value) -> None:
+        """The later passes find their row in cache: time to bring what the first pass over the next row reads."""
+        stored = {t.buffer for t in self.targets}
+        for (buffer, form), pointer in self.row_pointers.items():
+            if buffer not in stored and self.space.inner_step(form) == 1 and _far(buffer):
+                self._ask_for(pointer, j, self.space.length, buffer.spec.dtype)
 
     # -- reductions -------------------------------------------------------------------
 
@@ -691,6 +712,10 @@ class LoopEmitter:
         while total.width > 1:
             total = self._combine(r, *self.f.halves(total))
         return total
+
+
+def _far(buffer: Node) -> bool:
+    return buffer.spec.nbytes >= FAR and buffer.spec.dtype.itemsize >= 4
 
 
 def _accumulator(dtype: DType) -> DType:
@@ -790,7 +815,7 @@ class ColumnEmitter(LoopEmitter):
                     value = f.load(f.address(base, f.add(j, index(part * size)), dtype), dtype, lanes, mask)
                     total = value if total is None else self._combine(root, total, value)
                 assert total is not None
-                f.store(f.cast(total, root.dtype), f.address(f"%b{self.numbers[root]}", j, root.dtype), mask)
+                f.store(f.cast(total, root.dtype), f.address(self.pointers[root], j, root.dtype), mask)
 
         whole = size - size % lanes
         f.loop(index(0), index(whole), lanes, lambda j: vector(j, None), hint="j")
