@@ -270,9 +270,11 @@ class LoopEmitter:
         return self.emit_whole()
 
     def emit_whole(self) -> list[Kernel]:
-        """One function for a range of units."""
+        """One function for a range of units; for the only one there is, without a loop."""
         self.begin()
-        return [self.end(self._units(Value("%begin", I64), Value("%end", I64)))]
+        span = (index(0), index(1)) if self.units == 1 else (Value("%begin", I64), Value("%end", I64))
+        self._units(*span)
+        return [self.end(self.units)]
 
     def begin(self, chunked: bool = False) -> None:
         """Begin a function of the buffers."""
@@ -294,13 +296,17 @@ class LoopEmitter:
             name, self.buffers, units, self.written, operations, scratch, scratch > 0, nanoseconds, self.overwrites
         )
 
-    def _units(self, begin: Value, end: Value) -> int:
-        """Emit the loop over units ``begin`` … ``end``; returns how many units there are."""
+    @property
+    def units(self) -> int:
+        """How many parts of the work there are for threads to share."""
+        return max(-(-self.space.length // CHUNK), 1) if self.flat else self.space.rows
+
+    def _units(self, begin: Value, end: Value) -> None:
+        """Emit the loop over units ``begin`` … ``end``."""
         if self.flat:
             self.f.loop(begin, end, 1, self._flat_unit, hint="unit")
-            return max(-(-self.space.length // CHUNK), 1)
-        self.f.loop(begin, end, 1, self._row, hint="row")
-        return self.space.rows
+        else:
+            self.f.loop(begin, end, 1, self._row, hint="row")
 
     def _flat_unit(self, unit: Value) -> Sequence[Value]:
         f = self.f
@@ -817,9 +823,12 @@ class ColumnEmitter(LoopEmitter):
             vector(index(whole), self._tail(size - whole))
         return self.end(1, scratch, work=0)
 
-    def _units(self, begin: Value, end: Value) -> int:
-        self.f.loop(begin, end, 1, lambda u: self._unit(u, None, None), hint="unit")
+    @property
+    def units(self) -> int:
         return self.rows * self.blocks
+
+    def _units(self, begin: Value, end: Value) -> None:
+        self.f.loop(begin, end, 1, lambda u: self._unit(u, None, None), hint="unit")
 
     def _unit(self, number: Value, span: tuple[Value, Value] | None, sums: Sequence[str] | None) -> None:
         """Blocks of four vectors first, then single vectors, the last of them masked."""
