@@ -21,9 +21,10 @@ file and over the backends of a column, as a part of the largest prediction (or 
 backends differ by among themselves. The bound is {EXACT:g} unless a note says why not.
 """
 APPLICATIONS = """\
-Every public application, whole, with random weights, on two images of 96 × 96 pixels: built and run by Hornbeam, its
-weights saved as `.weights.h5` and loaded by Keras on JAX. The difference is a part of the largest logit. *first* is the
-first `predict`, compilation included, with an empty cache of compiled code; *peak* is the most memory of the process.
+Applications, whole, with random weights, on two images of 96 × 96 pixels: built and run by Hornbeam, its
+weights saved as `.weights.h5` and loaded by Keras on JAX. The difference is a part of the largest logit. *build* and
+*first*, the first `predict` with its compilation (no cache of compiled code), are seconds of processors, all cores
+together; *peak* is the most memory of the process.
 """
 ECOSYSTEM = """\
 What packages on top of Keras did on Hornbeam, with small models that were built and not downloaded.
@@ -35,6 +36,8 @@ Value = float | str  # a difference, or what went wrong
 
 def write(section: str, data: Data) -> None:
     kept = json.loads(DATA.read_text("utf-8")) if DATA.exists() else {}
+    if section == "applications" and section in kept:  # a run of some replaces their rows
+        data = {**data, "results": dict(sorted({**kept[section]["results"], **data["results"]}.items()))}
     kept[section] = data
     DATA.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
     PAGE.write_text(text(kept), "utf-8")
@@ -106,20 +109,20 @@ def file_failures(data: Data) -> Iterator[str]:
 
 
 def applications(data: Data) -> str:
-    head = ["application", "parameters", "difference", "build", "first", "again", "peak", "JAX: build", "first", "peak"]
+    head = ["application", "parameters", "difference", "build", "first", "peak", "JAX: build", "first", "peak"]
     rows = []
     for name, result in data["results"].items():
         own, peer = result[OWN], result["jax"]
         if isinstance(own, str):
-            rows.append([name, "", *["failed"] * 8])
+            rows.append([name, "", *["failed"] * 7])
             continue
-        cells = [f"{own['build']:.1f} s", f"{own['first']:.1f} s", f"{own['again'] * 1000:.0f} ms", memory(own)]
+        cells = [f"{own['build']:.1f} s", f"{own['first']:.1f} s", memory(own)]
         peers = ["failed"] * 4
         if not isinstance(peer, str):
             peers = [number(peer["difference"]), f"{peer['build']:.1f} s", f"{peer['first']:.1f} s", memory(peer)]
         rows.append([name, f"{own['parameters'] / 1e6:.1f} M", peers[0], *cells, *peers[1:]])
     slow = [n for n, r in data["results"].items() if not isinstance(r[OWN], str) and r[OWN]["first"] > SLOW]
-    foot = f"\nA first `predict` of more than {SLOW:.0f} s: {', '.join(slow) or 'none'}.\n"
+    foot = f"\n{len(rows)} of {data['public']} public applications. A first `predict` of more than {SLOW:.0f} s: {', '.join(slow) or 'none'}.\n"
     return f"{APPLICATIONS}\n{made(data)}\n{table(head, rows)}{foot}"
 
 

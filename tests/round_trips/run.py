@@ -6,7 +6,7 @@
     scripts/round-trips --peer-python ../env/bin/python   backends of that environment, instead of installing them
 
 Every backend runs in a process of its own. Environments that are needed are made in the user's cache directory. A run
-of everything writes its part of tests/round_trips/RESULT.md. Exits with 1 if a prediction differs by more than its
+of everything writes its part of tests/round_trips/RESULT.md, one of some applications their rows. Exits with 1 if a prediction differs by more than its
 bound, or something fails.
 """
 
@@ -16,6 +16,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,11 @@ from benchmarks.peers import OWN, PACKAGES
 from tests.round_trips import processes, report
 from tests.round_trips.cases import CASES
 
+Data = dict[str, Any]
 
-def files(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
+
+def files(options: argparse.Namespace) -> Iterator[Data]:
+    """What is known so far, again and again: the whole takes long."""
     backends = options.backends or [OWN, *PACKAGES]
     pythons = processes.pythons(options.peer_python, backends)
     cases = options.only or [*CASES]
@@ -38,35 +42,36 @@ def files(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
             data["saved"][backend] = processes.run("worker", backend, pythons[backend], folder, "save", *arguments)
         for backend in backends:
             say(f"{backend} loads ...")
-            loading = ["load", *arguments, "--of", ",".join(backends)]
+            loading = ["load", *arguments, "--of", ",".join(other for other in backends if other != backend)]
             data["loaded"][backend] = processes.run("worker", backend, pythons[backend], folder, *loading)
-    return data, not options.only and not options.backends
+    yield data
 
 
-def applications(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
+def applications(options: argparse.Namespace) -> Iterator[Data]:
     from hornbeam import keras
     from tests.round_trips.applications import names
 
     backends = [OWN, "jax"]  # the first makes the weights
     pythons = processes.pythons(options.peer_python, backends)
-    data: dict[str, Any] = {"backends": backends, "results": {}}
-    for name in options.only or names(keras):
+    public = names(keras)
+    data: dict[str, Any] = {"backends": backends, "public": len(public), "results": {}}
+    for name in options.only or public:
         with tempfile.TemporaryDirectory(prefix="hornbeam-round-trips-") as folder:
             say(f"{name} ...")
             data["results"][name] = {
                 backend: processes.run("applications", backend, pythons[backend], Path(folder), name, folder)
                 for backend in backends
             }
-    return data, not options.only
+        yield data
 
 
-def ecosystem(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
+def ecosystem(options: argparse.Namespace) -> Iterator[Data]:
     python = options.peer_python[0] if options.peer_python else processes.ecosystem_python()
     with tempfile.TemporaryDirectory(prefix="hornbeam-round-trips-") as folder:
         found = processes.run("ecosystem", OWN, python, Path(folder))
     if isinstance(found, str):
         sys.exit(found)
-    return found, True
+    yield found
 
 
 def say(line: str) -> None:
@@ -76,13 +81,15 @@ def say(line: str) -> None:
 def main() -> int:
     options = parse()
     name, do = next((n, f) for n, f in RUNS.items() if getattr(options, n, True))
-    data, whole = do(options)
-    installed = {"hornbeam": metadata.version("hornbeam"), "keras-nightly": metadata.version("keras-nightly")}
-    data = {"made": time.strftime("%Y-%m-%d"), "versions": {**installed, **data.pop("versions", {})}, **data}
+    kept = do is applications or not (options.only or options.backends)
+    installed = {package: metadata.version(package) for package in ("hornbeam", "keras-nightly")}
+    data: Data = {}
+    for found in do(options):
+        versions = {**installed, **found.get("versions", {})}
+        data = {**found, "made": time.strftime("%Y-%m-%d"), "versions": versions}
+        if kept:
+            report.write(name, data)
     print(report.section(name, data))
-    if whole:
-        report.write(name, data)
-        print(f"Written: {report.PAGE}")
     problems = report.failures(name, data)
     print(*problems, sep="\n", file=sys.stderr)
     return 1 if problems else 0
