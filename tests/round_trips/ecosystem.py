@@ -131,6 +131,26 @@ def generation(make: Callable[[Hub], Model], sampler: str) -> Callable[[Keras, H
     return step
 
 
+def text_to_text(keras: Keras, hub: Hub) -> str:
+    """Strings in, strings out: a model that was trained on a row of letters goes on with it."""
+    letters = "abcdefgh"
+    vocabulary = {token: i for i, token in enumerate(["!", *letters, "ab", "<|endoftext|>"])}  # 0 pads
+    tokenizer = hub.models.GPT2Tokenizer(vocabulary=vocabulary, merges=["a b"])
+    backbone = hub.models.GPT2Backbone(
+        vocabulary_size=len(vocabulary), num_layers=1, num_heads=2, hidden_dim=32, intermediate_dim=32,
+        max_sequence_length=LENGTH, dropout=0.0,
+    )  # fmt: skip
+    preprocessor = hub.models.GPT2CausalLMPreprocessor(tokenizer, sequence_length=LENGTH)
+    model = hub.models.GPT2CausalLM(backbone, preprocessor=preprocessor)
+    model.compile(
+        keras.optimizers.Adam(0.03), keras.losses.SparseCategoricalCrossentropy(from_logits=True), sampler="greedy"
+    )
+    model.fit([letters] * ROWS, batch_size=ROWS, epochs=40, verbose=0)
+    found = model.generate(["abcd", "abcdef"])
+    assert found == [letters, letters], f"{found} instead of {letters} twice"
+    return "trained on strings, goes on with a string; tokenizer and data without TensorFlow"
+
+
 def resnet(keras: Keras, hub: Hub) -> str:
     backbone = hub.models.ResNetBackbone(
         input_conv_filters=[64], input_conv_kernel_sizes=[3], stackwise_num_filters=[64, 64],
@@ -180,6 +200,7 @@ STEPS: dict[str, dict[str, Callable[[Keras, Any], str]]] = {
         **{f"{name}CausalLM": language_model(make) for name, make in MAKERS.items()},
         **{f"{name}, generate, greedy": generation(make, "greedy") for name, make in MAKERS.items()},
         **{f"GPT-2, generate, {sampler}": generation(gpt2, sampler) for sampler in ("top_k", "top_p", "beam")},
+        "GPT-2, from strings to strings": text_to_text,
         "ResNetImageClassifier": resnet,
         "ViTImageClassifier": vit,
     },

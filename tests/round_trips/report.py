@@ -71,8 +71,10 @@ def worst(data: Data, case: str, savers: Iterable[str], loaders: Iterable[str]) 
                     found = found if isinstance(found, str) else found[saver][case]  # a process failed, or not
                     yield from [found] if isinstance(found, str) else found.values()
 
-    listed = [*values()]
-    return next((value for value in listed if isinstance(value, str)), max(listed, default=None))  # type: ignore[type-var]
+    def badness(value: Value) -> tuple[bool, bool, Value]:
+        return isinstance(value, str), value != value, value
+
+    return max(values(), key=badness, default=None)
 
 
 def files(data: Data) -> str:
@@ -122,8 +124,9 @@ def applications(data: Data) -> str:
             peers = [number(peer["difference"]), f"{peer['build']:.1f} s", f"{peer['first']:.1f} s", memory(peer)]
         rows.append([name, f"{own['parameters'] / 1e6:.1f} M", peers[0], *cells, *peers[1:]])
     slow = [n for n, r in data["results"].items() if not isinstance(r[OWN], str) and r[OWN]["first"] > SLOW]
-    foot = f"\n{len(rows)} of {data['public']} public applications. A first `predict` of more than {SLOW:.0f} s: {', '.join(slow) or 'none'}.\n"
-    return f"{APPLICATIONS}\n{made(data)}\n{table(head, rows)}{foot}"
+    foot = f"{len(rows)} of {data['public']} public applications. "
+    foot += f"A first `predict` of more than {SLOW:.0f} s on Hornbeam: {', '.join(slow) or 'none'}.\n"
+    return f"{APPLICATIONS}\n{made(data)}\n{table(head, rows)}\n{foot}"
 
 
 def memory(result: Data) -> str:

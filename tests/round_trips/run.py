@@ -6,8 +6,8 @@
     scripts/round-trips --peer-python ../env/bin/python   backends of that environment, instead of installing them
 
 Every backend runs in a process of its own. Environments that are needed are made in the user's cache directory. A run
-of everything writes its part of tests/round_trips/RESULT.md, one of some applications their rows. Exits with 1 if a prediction differs by more than its
-bound, or something fails.
+of everything writes its part of tests/round_trips/RESULT.md, one of some applications their rows. Exits with 1 if a
+prediction differs by more than its bound, or something fails.
 """
 
 from __future__ import annotations
