@@ -37,19 +37,19 @@ def ecosystem_python() -> str:
     return peers.environment_of(name, [["--editable", str(ROOT), *others], ["--no-deps", *alone]])
 
 
-def run(module: str, backend: str, python: str, cache: Path, *arguments: str, limit: float = 3600) -> Any:
+def run(module: str, backend: str, python: str, caches: Path, *arguments: str, limit: float = 3600) -> Any:
     """What ``python -m tests.round_trips.MODULE ... --report FILE`` wrote to the file; in words, how it ended if not.
 
-    What it says goes to ``cache/MODULE-BACKEND.log``.
+    ``caches`` is a folder for its caches of compiled code and for what it says.
     """
-    cache.mkdir(parents=True, exist_ok=True)
-    report = cache / f"{module}-{backend}.json"
+    caches.mkdir(parents=True, exist_ok=True)
+    report = caches / f"{module}-{backend}.json"
     report.unlink(missing_ok=True)
     contestant = Contestant(backend, "keras", backend, {"KERAS_BACKEND": backend})
-    environment = peers.environment(contestant, cache / backend, machine.cores())
+    environment = peers.environment(contestant, caches / backend, machine.cores())
     if backend == OWN:
         environment["PYTHONPATH"] = str(ROOT / "src")
-    log = cache / f"{module}-{backend}.log"
+    log = caches / f"{module}-{backend}.log"
     with log.open("w", encoding="utf-8") as output:
         try:
             done = subprocess.run(

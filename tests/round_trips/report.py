@@ -111,17 +111,17 @@ def file_failures(data: Data) -> Iterator[str]:
 
 
 def applications(data: Data) -> str:
-    head = ["application", "parameters", "difference", "build", "first", "peak", "JAX: build", "first", "peak"]
+    head = ["application", "parameters", "difference", "build", "first", "peak", "JAX: first", "peak"]
     rows = []
     for name, result in data["results"].items():
         own, peer = result[OWN], result["jax"]
         if isinstance(own, str):
-            rows.append([name, "", *["failed"] * 7])
+            rows.append([name, "", *["failed"] * 6])
             continue
         cells = [f"{own['build']:.1f} s", f"{own['first']:.1f} s", memory(own)]
-        peers = ["failed"] * 4
+        peers = ["failed"] * 3
         if not isinstance(peer, str):
-            peers = [number(peer["difference"]), f"{peer['build']:.1f} s", f"{peer['first']:.1f} s", memory(peer)]
+            peers = [number(peer["difference"]), f"{peer['first']:.1f} s", memory(peer)]
         rows.append([name, f"{own['parameters'] / 1e6:.1f} M", peers[0], *cells, *peers[1:]])
     slow = [n for n, r in data["results"].items() if not isinstance(r[OWN], str) and r[OWN]["first"] > SLOW]
     foot = f"{len(rows)} of {data['public']} public applications. "

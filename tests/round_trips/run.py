@@ -55,14 +55,17 @@ def applications(options: argparse.Namespace) -> Iterator[Data]:
     pythons = processes.pythons(options.peer_python, backends)
     public = names(keras)
     data: dict[str, Any] = {"backends": backends, "public": len(public), "results": {}}
-    for name in options.only or public:
-        with tempfile.TemporaryDirectory(prefix="hornbeam-round-trips-") as folder:
+    with tempfile.TemporaryDirectory(prefix="hornbeam-round-trips-") as common:
+        for name in options.only or public:
             say(f"{name} ...")
-            data["results"][name] = {
-                backend: processes.run("applications", backend, pythons[backend], Path(folder), name, folder)
-                for backend in backends
-            }
-        yield data
+            with tempfile.TemporaryDirectory(prefix="hornbeam-round-trips-") as folder:
+                # JAX compiles every random draw of a first weight; it may keep those from one to the next.
+                caches = {OWN: Path(folder), "jax": Path(common)}
+                data["results"][name] = {
+                    backend: processes.run("applications", backend, pythons[backend], caches[backend], name, folder)
+                    for backend in backends
+                }
+            yield data
 
 
 def ecosystem(options: argparse.Namespace) -> Iterator[Data]:
