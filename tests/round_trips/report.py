@@ -1,4 +1,7 @@
-"""RESULT.md, made of RESULT.json and of nothing else; a run replaces its own part of both."""
+"""RESULT.md, made of RESULT.json and of nothing else; a run replaces its own part of both.
+
+Where this file changes, `python -m tests.round_trips.report` writes the page anew.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,7 @@ Value = float | str  # a difference, or what went wrong
 
 
 def write(section: str, data: Data) -> None:
+    """Put what a run found into both files."""
     kept = json.loads(DATA.read_text("utf-8")) if DATA.exists() else {}
     if section == "applications" and section in kept:  # a run of some replaces their rows
         data = {**data, "results": dict(sorted({**kept[section]["results"], **data["results"]}.items()))}
@@ -188,3 +192,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Data], str], Callable[[Data], Iterable[
     "applications": ("keras.applications", applications, application_failures),
     "ecosystem": ("keras-hub and keras-tuner", ecosystem, step_failures),
 }
+
+
+if __name__ == "__main__":
+    PAGE.write_text(text(json.loads(DATA.read_text("utf-8"))), "utf-8")
