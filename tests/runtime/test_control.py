@@ -145,6 +145,15 @@ def test_a_computed_limit_with_one_loop_variable():
     assert int(g(as_tensor(4))[0][0]) == 4
 
 
+def test_the_gradient_of_a_loop_with_a_computed_limit():
+    def f(x, n):
+        return hb.while_loop(lambda i, x: i < 5, lambda i, x: (i + 1, x * x), (0, x), maximum_iterations=n)[1]
+
+    for n in (0, 2):
+        gradient = hb.function(lambda x, n: hb.grad(f)(x, n))(as_tensor(1.5), as_tensor(n))
+        assert float(gradient) == pytest.approx(2**n * 1.5 ** (2**n - 1))
+
+
 @pytest.mark.parametrize(
     "body, error, match",
     [
