@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,18 @@ def files(data: Data) -> str:
         ways = [*(([other], [OWN]) for other in others), *(([OWN], [other]) for other in others), (others, others)]
         rows.append([name, *(number(worst(data, name, *way)) for way in ways), f"{bound:.1g}{mark}"])
     head = ["model", *(f"{x} → {OWN}" for x in others), *(f"{OWN} → {x}" for x in others), "others", "bound"]
-    foot = "".join(f"\n({i}) {note}.\n" for i, note in enumerate(notes, 1))
-    return f"{FILES}\n{made(data)}\n{table(head, rows)}{foot}"
+    foot = "".join(f"\n({i}) {note}\n" for i, note in enumerate(notes, 1))
+    failed = "".join(f"- {line}\n" for line in between(data, others))
+    told = f"\nFailed between others:\n\n{failed}" if failed else ""
+    return f"{FILES}\n{made(data)}\n{table(head, rows)}{foot}{told}"
+
+
+def between(data: Data, others: list[str]) -> Iterator[str]:
+    for name in data["cases"]:
+        for saver, loader in permutations(others, 2):
+            value = worst(data, name, [saver], [loader])
+            if isinstance(value, str):
+                yield f"{saver} → {loader}, {name}: {one_line(value)}"
 
 
 def file_failures(data: Data) -> Iterator[str]:

@@ -52,6 +52,9 @@ def test_a_table_of_files():
     line = next(line for line in report.section("files", data).splitlines() if line.startswith("| dense"))
     assert line == "| dense | 1.0e-07 | 1.0e-07 | 3.0e-06 | 1.0e-07 | 5.0e-01 | 1e-05 |"
     assert report.failures("files", data) == []
+    data["loaded"]["jax"]["torch"]["dense"]["keras"] = "TypeError: no"
+    assert "\n- torch → jax, dense: TypeError: no\n" in report.section("files", data)
+    assert report.failures("files", data) == []
 
 
 @pytest.mark.parametrize("bad", [2e-5, float("inf"), float("nan"), "ValueError: no"])
