@@ -92,7 +92,7 @@ def files(data: Data) -> str:
             notes.append(because)
         mark = f" ({notes.index(because) + 1})" if because else ""
         ways = [*(([other], [OWN]) for other in others), *(([OWN], [other]) for other in others), (others, others)]
-        rows.append([name, *(number(worst(data, name, *way)) for way in ways), f"{bound:.1g}{mark}"])
+        rows.append([name, *(number(worst(data, name, *way)) for way in ways), f"{bound:.2g}{mark}"])
     head = ["model", *(f"{x} → {OWN}" for x in others), *(f"{OWN} → {x}" for x in others), "others", "bound"]
     foot = "".join(f"\n({i}) {note}\n" for i, note in enumerate(notes, 1))
     failed = "".join(f"- {line}\n" for line in between(data, others))
@@ -129,13 +129,13 @@ def applications(data: Data) -> str:
     head = ["application", "parameters", "difference", "build", "first", "peak", "JAX: first", "peak"]
     rows = []
     for name, result in data["results"].items():
-        own, peer = result[OWN], result["jax"]
+        own, peer = result[OWN], result.get("jax")
         if isinstance(own, str):
             rows.append([name, "", *["failed"] * 6])
             continue
         cells = [f"{own['build']:.1f} s", f"{own['first']:.1f} s", memory(own)]
-        peers = ["failed"] * 3
-        if not isinstance(peer, str):
+        peers = ["–" if peer is None else "failed"] * 3
+        if isinstance(peer, dict):
             peers = [number(peer["difference"]), f"{peer['first']:.1f} s", memory(peer)]
         rows.append([name, f"{own['parameters'] / 1e6:.1f} M", peers[0], *cells, *peers[1:]])
     slow = [n for n, r in data["results"].items() if not isinstance(r[OWN], str) and r[OWN]["first"] > SLOW]

@@ -1,7 +1,8 @@
 """Files between the backends of Keras, `keras.applications`, and packages on top of Keras, tried on Hornbeam.
 
     scripts/round-trips                                   files: every backend saves, every other one loads
-    scripts/round-trips --applications                    all of them, beside JAX (--only MobileNetV2,ResNet50)
+    scripts/round-trips --applications                    all of them, beside JAX (--only MobileNetV2,ResNet50;
+                                                          without JAX: --backends hornbeam)
     scripts/round-trips --ecosystem                       keras-hub and keras-tuner
     scripts/round-trips --peer-python ../env/bin/python   backends of that environment, instead of installing them
 
@@ -51,7 +52,7 @@ def applications(options: argparse.Namespace) -> Iterator[Data]:
     from hornbeam import keras
     from tests.round_trips.applications import names
 
-    backends = [OWN, "jax"]  # the first makes the weights
+    backends = [OWN] if options.backends == [OWN] else [OWN, "jax"]  # the first makes the weights
     pythons = processes.pythons(options.peer_python, backends)
     public = names(keras)
     data: dict[str, Any] = {"backends": backends, "public": len(public), "results": {}}

@@ -87,6 +87,8 @@ def test_rows_of_applications_are_kept(tmp_path, monkeypatch):
     assert [*kept["results"]] == ["A", "B"] and report.failures("applications", kept) == []
     text = report.PAGE.read_text()
     assert "2 of 3 public applications" in text and "more than 20 s on Hornbeam: B." in text
+    alone = {"A": {"hornbeam": result(0)["hornbeam"]}}
+    assert "| A | 2.0 M | – | 1.0 s | 1.0 s | 256 MiB | – | – |" in report.applications({**data, "results": alone})
     assert "| B | 2.0 M | 1.0e-07 | 1.0 s | 30.0 s | 256 MiB | 30.0 s | 256 MiB |" in text
     bad = {**data, "results": {"A": result(2e-5), "B": {**result(0), "hornbeam": "exit code 1"}}}
     assert [line.split(":")[0] for line in report.failures("applications", bad)] == ["A on jax", "B on hornbeam"]
