@@ -221,8 +221,8 @@ def quantized(kind: str) -> Callable[[Model, Random], None]:
     return lambda model, random: model.quantize(kind)
 
 
-ROUNDINGS = 16  # one after the other in `dense`, roughly
-BFLOAT16 = f"where fused loops round to bfloat16 is up to the backend: at most {ROUNDINGS} times in a row, by 2⁻⁹"
+ROUNDINGS = 16  # one after the other in `dense`, about
+BFLOAT16 = f"where fused loops round to bfloat16 is up to the backend, about {ROUNDINGS} times in a row, each by up to 2⁻⁹"
 
 CASES = {
     "dense": Case(dense),
