@@ -222,7 +222,7 @@ def quantized(kind: str) -> Callable[[Model, Random], None]:
 
 
 ROUNDINGS = 16  # one after the other in `dense`, about
-BFLOAT16 = f"where fused loops round to bfloat16 is up to the backend, some {ROUNDINGS} times in a row, each by up to 2⁻⁹"
+BFLOAT16 = f"where fused loops round to bfloat16 is up to the backend, {ROUNDINGS} times in a row or so, by 2⁻⁹ at most"
 
 CASES = {
     "dense": Case(dense),
