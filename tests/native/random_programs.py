@@ -65,7 +65,7 @@ class Maker:
         self.dims = [self.random.choice(DIMS) for _ in range(self.random.randint(2, 4))]
         if self.random.random() < 0.08:
             self.dims.append(0)
-        self.float = self.random.choice((F32, F32, F32, F64))
+        self.float = self.random.choice((F32,) * 6 + (F64, F64, dtypes.float16, dtypes.bfloat16))
         self.params: list[Node] = []
         self.pool: list[Node] = []
 
