@@ -52,7 +52,12 @@ def main() -> int:
     options, rest = parse()
     tests = options.checkout or release_sources(options.scratch)
     kind = PART if options.part else WHOLE
-    python = environment(options.environment or options.scratch / f"environment-{kind.stem}", kind)
+    if options.environment:
+        python = options.environment.resolve() / "bin" / "python"  # another's, perhaps: nothing is installed into it
+        if not python.exists():
+            sys.exit(f"{options.environment} is not an environment of Python: there is no {python}")
+    else:
+        python = environment(options.scratch / f"environment-{kind.stem}", kind)
     tree = lay_out(tests, python, options.scratch / "tree")
     results = options.scratch / "results"
     results.mkdir(parents=True, exist_ok=True)
@@ -89,7 +94,9 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--part", action="store_true", help="only what needs neither TensorFlow nor PyTorch")
     parser.add_argument("--sample", type=int, default=1, metavar="N", help="one test in N, always the same ones")
     parser.add_argument("--scratch", type=Path, default=CACHE, help=f"for all that this makes (default: {CACHE})")
-    parser.add_argument("--environment", type=Path, help="of Python, for the tests (default: in the scratch folder)")
+    parser.add_argument(
+        "--environment", type=Path, help="one that exists, used as it is (default: made in the scratch folder)"
+    )
     options, rest = parser.parse_known_args()
     options.checkout = Path(rest.pop(0)).resolve() if rest and Path(rest[0], "keras", "src").is_dir() else None
     options.scratch = options.scratch.resolve()
@@ -120,7 +127,7 @@ def release_sources(scratch: Path) -> Path:
 
 def environment(folder: Path, requirements: Path) -> Path:
     """The tests' own environment, with this working copy and the nightly they are run against; its interpreter."""
-    python = folder.resolve() / "bin" / "python"
+    python = folder / "bin" / "python"
     nightly = f"keras-nightly=={floor()}"
     wanted = "".join(file.read_text() for file in (WHOLE, PART, ROOT / "pyproject.toml")) + nightly
     stamp = folder / "installed.txt"

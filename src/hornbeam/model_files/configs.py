@@ -66,7 +66,8 @@ def _check_object(config: dict[str, Any], file: str, safe: bool) -> None:
         raise refusal(
             file,
             f"its config holds {CODE.get(kind, CODE['__lambda__'])} ({kind}), which would run.",
-            "A file with code can do on this computer whatever you can. Keras's safe_mode, which is on, forbids it.",
+            "Loading it is arbitrary code execution: it can do on this computer whatever you can. Keras's safe_mode, "
+            "which is on, forbids it.",
             TRUST,
         )
     if kind in LOOKUPS and isinstance(settings.get("vocabulary"), str):
