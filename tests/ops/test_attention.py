@@ -35,7 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
 def test_blocks_give_the_same(name: str, rows: int, traced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     options = dict(CASES[name])
     groups = options.pop("groups", HEADS)
-    q, k, v = normal(BATCH, TIMES, HEADS, DEPTH), normal(BATCH, SOURCES, groups, DEPTH), normal(BATCH, SOURCES, groups, 5)
+    q, k, v = normal(BATCH, TIMES, HEADS, DEPTH), *(normal(BATCH, SOURCES, groups, d) for d in (DEPTH, 5))
     weights = normal(BATCH, TIMES, HEADS, 5)
 
     def loss(q: Any, k: Any, v: Any) -> Any:
