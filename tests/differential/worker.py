@@ -1,0 +1,133 @@
+"""One backend of the differential test: reads calls from its standard input and writes what came of them.
+
+Runs as ``python -m tests.differential.worker hornbeam`` (or ``jax``), a process for each backend.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tests.differential.wire import Answer, Greeting, Leaf, Raised, Request, leaves, mapped, receive, send
+
+
+def answer(request: Request) -> Answer:
+    """Make the call, and the others that it asks for."""
+    function = request.calls or operation(request.op)
+    args, kwargs = request.call.args, request.call.kwargs
+    if request.call.tensors:
+        args, kwargs = mapped(tensor, (args, kwargs))
+    try:
+        result = function(*args, **kwargs)
+        found = Answer(described(result))
+    except Exception as error:
+        return Answer(raised(error))
+    try:
+        if request.reading is not None:
+            found.reading = described(request.reading(result, *args, **kwargs))
+    except Exception as error:
+        found.reading = raised(error)
+    try:
+        if request.grad:
+            found.gradients = gradients(request, function)
+    except Exception as error:
+        found.gradients = raised(error)
+    return found
+
+
+def operation(name: str) -> Callable:
+    from keras import ops, random
+
+    if name.startswith("random."):
+        return getattr(random, name.removeprefix("random."))
+    if name.startswith("image."):
+        return getattr(ops.image, name.removeprefix("image."))
+    return getattr(ops, name)
+
+
+def gradients(request: Request, function: Callable) -> Any:
+    """Of the sum of all floating outputs, each times fixed numbers, for each floating array among the arguments."""
+    from keras import ops
+
+    places = [x for x in leaves((request.call.args, request.call.kwargs)) if floating(x)]
+    differentiable = False
+
+    def projected(*variables: Any) -> Any:
+        nonlocal differentiable
+        remaining = iter(variables)
+        args, kwargs = mapped(
+            lambda x: next(remaining) if floating(x) else tensor(x), (request.call.args, request.call.kwargs)
+        )
+        result = function(*args, **kwargs)
+        if request.reading is not None:
+            result = request.reading(result, *args, **kwargs)
+        total: Any = 0.0
+        for out in leaves(result):
+            if ops.is_tensor(out) and "float" in str(ops.dtype(out)) and out.shape is not None:
+                differentiable = True
+                count = int(np.prod(out.shape))
+                numbers = np.cos(1.7 * np.arange(count)).reshape(out.shape)
+                kind = "float64" if ops.dtype(out) == "float64" else "float32"
+                total = total + ops.sum(ops.cast(out, kind) * ops.convert_to_tensor(numbers, kind))
+        return ops.convert_to_tensor(total, None if differentiable else "float32")
+
+    if not places:
+        return None
+    found = ops.grad(projected, argnums=tuple(range(len(places))))(*map(tensor, places))
+    return described(found) if differentiable else None
+
+
+def floating(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and "float" in x.dtype.name
+
+
+def tensor(x: Any) -> Any:
+    from keras import ops
+
+    return ops.convert_to_tensor(x, dtype=x.dtype.name) if isinstance(x, np.ndarray) else x
+
+
+def described(result: Any) -> Any:
+    from keras import ops
+
+    def leaf(x: Any) -> Leaf:
+        if ops.is_tensor(x):
+            return Leaf("tensor", np.asarray(ops.convert_to_numpy(x)))
+        if isinstance(x, (np.ndarray, np.generic)):
+            return Leaf("array", np.asarray(x))
+        return Leaf("value", x if isinstance(x, (bool, int, float, complex, str, type(None))) else str(x))
+
+    return mapped(leaf, result)
+
+
+def raised(error: Exception) -> Raised:
+    return Raised(type(error).__name__, str(error))
+
+
+def main(backend: str) -> None:
+    # What libraries print must not come between the messages.
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    warnings.simplefilter("ignore")
+    if backend == "hornbeam":
+        from hornbeam import keras
+    else:
+        import keras
+    assert keras.backend.backend() == backend
+    send(output, Greeting(keras.__version__))
+    with np.errstate(all="ignore"):
+        while True:
+            try:
+                request = receive(sys.stdin.buffer)
+            except EOFError:
+                return
+            send(output, answer(request))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
