@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -34,7 +35,7 @@ class Rule:
 
     def matches(self, op: str, what: Disagreement, call: str, x64: bool) -> bool:
         return (
-            any(fnmatchcase(op, pattern) for pattern in self.ops)
+            any(named(pattern, [op]) for pattern in self.ops)
             and what.kind in self.kinds
             and (x64 or not self.x64)
             and re.search(self.detail, what.detail) is not None
@@ -51,3 +52,8 @@ def read(file: Path = FILE) -> list[Rule]:
 def reason(rules: list[Rule], op: str, what: Disagreement, call: str, x64: bool) -> str | None:
     """Why a disagreement stays; None where it is not listed."""
     return next((rule.reason for rule in rules if rule.matches(op, what, call, x64)), None)
+
+
+def named(pattern: str, ops: Iterable[str]) -> list[str]:
+    """The operations that a rule's name or pattern means."""
+    return [op for op in ops if fnmatchcase(op, pattern)]

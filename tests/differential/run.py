@@ -19,7 +19,7 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,7 @@ from tests.differential.wire import Answer, Raised, Request, leaves, receive, se
 from tests.keras_suite.run import CACHE, PART, WHOLE, environment
 
 ROOT = Path(__file__).parents[2]
+ENGINES = ("native", "reference")
 SECONDS = 60.0  # for one call and its gradient
 WIDTH = 150  # of what is printed of a call
 
@@ -45,6 +46,7 @@ class Found:
 
     op: str
     index: int
+    engine: str
     call: str
     what: Disagreement
     reason: str | None
@@ -103,17 +105,15 @@ class Worker:
 
 def main() -> int:
     options = parse()
-    rules = known.read()
     with tempfile.TemporaryDirectory() as scratch:
-        ours, theirs = workers(options, Path(scratch))
+        started = workers(options, Path(scratch))
         try:
             if options.case is not None:
-                return show(options, ours, theirs)
-            found = list(everything(options, ours, theirs, rules))
+                return show(options, started)
+            return report(everything(options, started, known.read()), options)
         finally:
-            ours.stop()
-            theirs.stop()
-    return report(found, options)
+            for worker in started.values():
+                worker.stop()
 
 
 def parse() -> argparse.Namespace:
@@ -123,7 +123,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cases", type=int, default=20, metavar="N", help="calls of each operation (default: 20)")
     parser.add_argument("--ops", nargs="+", metavar="OP", default=[], help="only these, by the names in cases.py")
     parser.add_argument("--case", type=int, metavar="I", help="only the Ith call of the one --ops, shown whole")
-    parser.add_argument("--engine", default="native", choices=("native", "reference"))
+    parser.add_argument("--engine", default="native", choices=(*ENGINES, "both"))
     parser.add_argument("--peer-python", type=Path, metavar="ENV", help="an environment with JAX and the same Keras")
     parser.add_argument("--x64", action="store_true", help="dtypes of 64 bits, too")
     parser.add_argument("--known", action="store_true", help="print also the disagreements that known.toml lists")
@@ -136,30 +136,34 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def workers(options: argparse.Namespace, scratch: Path) -> tuple[Worker, Worker]:
-    """Both backends' processes. Exits where they run different versions of Keras."""
+def workers(options: argparse.Namespace, scratch: Path) -> dict[str, Worker]:
+    """The processes: one for each engine by its name, and ``jax``. Exits where they run different versions of Keras."""
     env = os.environ | {
         "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
         "KERAS_HOME": str(scratch),  # keras.json may set another floatx
         "JAX_PLATFORMS": "cpu",
         "JAX_ENABLE_X64": "1" if options.x64 else "0",
-        "HORNBEAM_ENGINE": options.engine,
+        # Each call has new shapes: compiling is what takes time, not running.
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    pair = [
-        Worker(name, python, env | {"KERAS_BACKEND": name}, (scratch / f"{name}.log").open("wb"))
-        for name, python in (("hornbeam", sys.executable), ("jax", peer(options.peer_python)))
-    ]
+
+    def worker(name: str, backend: str, python: str, **more: str) -> Worker:
+        return Worker(backend, python, env | {"KERAS_BACKEND": backend} | more, (scratch / f"{name}.log").open("wb"))
+
+    engines = ENGINES if options.engine == "both" else (options.engine,)
+    started = {name: worker(name, "hornbeam", sys.executable, HORNBEAM_ENGINE=name) for name in engines}
+    started["jax"] = theirs = worker("jax", "jax", peer(options.peer_python))
     with ThreadPoolExecutor() as pool:
-        list(pool.map(Worker.start, pair))
-    ours, theirs = pair
+        list(pool.map(Worker.start, started.values()))
+    ours = started[engines[0]]
     if ours.keras != theirs.keras:
         sys.exit(
             f"Hornbeam's environment has Keras {ours.keras} and the other one {theirs.keras}: what differs might be\n"
             f"Keras's own. Install the same nightly in both:\n"
             f"    {theirs.command[0]} -m pip install keras-nightly=={ours.keras}"
         )
-    return ours, theirs
+    return started
 
 
 def peer(given: Path | None) -> str:
@@ -183,73 +187,88 @@ def request(case: Case, call: Call) -> Request:
     return Request(case.op, call, case.calls, case.reading, case.grad)
 
 
-def everything(options: argparse.Namespace, ours: Worker, theirs: Worker, rules: list[known.Rule]) -> Iterator[Found]:
-    with ThreadPoolExecutor(max_workers=2) as pool:
+def everything(
+    options: argparse.Namespace, started: dict[str, Worker], rules: list[known.Rule]
+) -> Iterator[Found]:
+    """All disagreements, as they are met."""
+    with ThreadPoolExecutor(max_workers=len(started)) as pool:
         for case in (CASES[op] for op in options.ops or CASES):
             calls = [drawn(case, options, index) for index in range(options.cases)]
             requests = [request(case, call) for call in calls]
-            pair = [pool.submit(lambda w=worker: [w.ask(r) for r in requests]) for worker in (ours, theirs)]
-            new = 0
-            for index, (call, *answers) in enumerate(zip(calls, *(future.result() for future in pair), strict=True)):
-                dead = [answer for answer in answers if isinstance(answer, Disagreement)]
-                for what in dead or disagreements(case, call, *answers):
-                    text = code(case, call)
-                    reason = known.reason(rules, case.op, what, code(case, call, width=100_000), options.x64)
-                    new += reason is None
-                    yield Found(case.op, index, text, what, reason)
-            if sys.stderr.isatty() or new:
-                print(f"{case.op}: {new or 'no'} disagreements", file=sys.stderr)
+            answers = dict(zip(started, pool.map(lambda worker: [*map(worker.ask, requests)], started.values())))
+            theirs = answers.pop("jax")
+            for index, call in enumerate(calls):
+                engines: dict[Disagreement, list[str]] = {}
+                for engine, ours in answers.items():
+                    for what in between(case, call, ours[index], theirs[index]):
+                        engines.setdefault(what, []).append(engine)
+                for what, met in engines.items():
+                    reason = known.reason(rules, case.op, what, code(case, call, None), options.x64)
+                    yield Found(case.op, index, met[0] if len(met) == 1 else "both", code(case, call), what, reason)
 
 
-def report(found: list[Found], options: argparse.Namespace) -> int:
+def between(
+    case: Case, call: Call, ours: Answer | Disagreement, theirs: Answer | Disagreement
+) -> list[Disagreement]:
+    """What two answers differ in, where there are two."""
+    if isinstance(ours, Disagreement) or isinstance(theirs, Disagreement):
+        return [answer for answer in (ours, theirs) if isinstance(answer, Disagreement)]
+    return disagreements(case, call, ours, theirs)
+
+
+def report(found: Iterable[Found], options: argparse.Namespace) -> int:
     """Print the disagreements; 1 if some are not listed."""
-    new = [one for one in found if one.reason is None]
-    for one in found if options.known else new:
-        listed = f"  listed: {one.reason}\n" if one.reason else ""
-        flags = f"--ops {one.op} --seed {options.seed} --case {one.index} --engine {options.engine}"
-        print(f"{one.op} [{one.what.kind}]: {one.what.detail}\n  {one.call}\n{listed}"
-              f"  scripts/differential {flags}{' --x64' if options.x64 else ''}\n")  # fmt: skip
+    new = listed = 0
+    for one in found:
+        new, listed = (new + 1, listed) if one.reason is None else (new, listed + 1)
+        if one.reason is None or options.known:
+            flags = f"--ops {one.op} --seed {options.seed} --case {one.index} --engine {one.engine}"
+            lines = [f"{one.op} [{one.what.kind}]: {one.what.detail}", one.call,
+                     *([] if one.reason is None else [f"listed: {one.reason}"]),
+                     f"scripts/differential {flags}{' --x64' if options.x64 else ''}"]  # fmt: skip
+            print("\n  ".join(lines), "\n", flush=True)
     count = len(options.ops or CASES)
     print(f"{count} operations, {options.cases} calls of each, seed {options.seed}, engine {options.engine}: "
-          f"{len(new)} disagreements, and {len(found) - len(new)} that are listed with their reasons.")  # fmt: skip
+          f"{new} disagreements, and {listed} that are listed with their reasons.")  # fmt: skip
     return 1 if new else 0
 
 
-def show(options: argparse.Namespace, ours: Worker, theirs: Worker) -> int:
-    """One call, and all that both make of it."""
+def show(options: argparse.Namespace, started: dict[str, Worker]) -> int:
+    """One call, and all that everyone makes of it."""
     case = CASES[options.ops[0]]
     call = drawn(case, options, options.case)
-    with np.printoptions(threshold=10_000, linewidth=WIDTH, suppress=True):
-        print(code(case, call, width=100_000), "\n")
-        answers = [worker.ask(request(case, call)) for worker in (ours, theirs)]
-        for name, answer in zip(("hornbeam", "jax"), answers, strict=True):
-            if isinstance(answer, Disagreement):
-                print(answer)
-                continue
-            for part in ("result", "reading", "gradients"):
-                value = getattr(answer, part)
-                told = value if isinstance(value, Raised) or value is None else [x.value for x in leaves(value)]
-                print(f"{name}, {part}:", *(told if isinstance(told, list) else [told]), sep="\n  ")
-    dead = [answer for answer in answers if isinstance(answer, Disagreement)]
-    found = dead or disagreements(case, call, *answers)
-    print("", *(f"[{one.kind}] {one.detail}" for one in found), sep="\n")
+    print(code(case, call, None), "\n")
+    answers = {name: worker.ask(request(case, call)) for name, worker in started.items()}
+    for name, answer in answers.items():
+        if isinstance(answer, Disagreement):
+            print(answer)
+            continue
+        for part in ("result", "reading", "gradients"):
+            value = getattr(answer, part)
+            if isinstance(value, Raised):
+                print(f"{name}, {part}: {value.error}: {value.message}")
+            elif value is not None:
+                print(f"{name}, {part}:", *(x.value for x in leaves(value)), sep="\n  ")
+    theirs = answers.pop("jax")
+    found = [(name, one) for name, ours in answers.items() for one in between(case, call, ours, theirs)]
+    print("", *(f"{name} [{one.kind}] {one.detail}" for name, one in found), sep="\n")
     return 1 if found else 0
 
 
-def code(case: Case, call: Call, width: int = WIDTH) -> str:
-    """The call as Python would write it, but for the arrays' values where they are many."""
+def code(case: Case, call: Call, width: int | None = WIDTH) -> str:
+    """The call, as Python would write it; with a ``width``, long arrays are named by dtype and shape alone."""
 
     def written(x: Any) -> str:
         if isinstance(x, np.ndarray):
-            values = f", {' '.join(np.array2string(x, separator=',').split())}" if x.size <= 12 or width > WIDTH else ""
+            values = "" if width and x.size > 12 else f"({' '.join(np.array2string(x, separator=',').split())})"
             return f"{x.dtype}{list(x.shape)}{values}"
         if isinstance(x, (list, tuple)):
             return f"({', '.join(map(written, x))})"
         return repr(x)
 
     given = [*map(written, call.args), *(f"{key}={written(value)}" for key, value in call.kwargs.items())]
-    text = f"{case.op}({', '.join(given)}){' of tensors' if call.tensors else ' of arrays'}"
-    return text if len(text) <= width else f"{text[:width]}…"
+    text = f"{case.op}({', '.join(given)}), given {'tensors' if call.tensors else 'arrays'}"
+    return text if width is None or len(text) <= width else f"{text[:width]}…"
 
 
 if __name__ == "__main__":

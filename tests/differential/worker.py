@@ -5,6 +5,7 @@ Runs as ``python -m tests.differential.worker hornbeam`` (or ``jax``), a process
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import warnings
@@ -51,10 +52,14 @@ def operation(name: str) -> Callable:
 
 
 def gradients(request: Request, function: Callable) -> Any:
-    """Of the sum of all floating outputs, each times fixed numbers, for each floating array among the arguments."""
+    """Of the sum of all floating outputs, each times fixed numbers, for each floating array among the arguments.
+
+    They are taken where the arguments are finite: at infinity a formula's gradient is a matter of how it is written.
+    """
     from keras import ops
 
-    places = [x for x in leaves((request.call.args, request.call.kwargs)) if floating(x)]
+    arrays = [x for x in leaves((request.call.args, request.call.kwargs)) if floating(x)]
+    places = [np.where(np.isfinite(x), x, 0.75).astype(x.dtype) for x in arrays]
     differentiable = False
 
     def projected(*variables: Any) -> Any:
@@ -121,12 +126,16 @@ def main(backend: str) -> None:
     assert keras.backend.backend() == backend
     send(output, Greeting(keras.__version__))
     with np.errstate(all="ignore"):
-        while True:
+        for count in itertools.count(1):
             try:
                 request = receive(sys.stdin.buffer)
             except EOFError:
                 return
             send(output, answer(request))
+            if backend == "jax" and count % 100 == 0:
+                import jax
+
+                jax.clear_caches()  # each new shape is compiled, and kept: gigabytes after some thousand calls
 
 
 if __name__ == "__main__":
