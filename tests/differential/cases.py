@@ -38,7 +38,7 @@ class Case:
         values: Whether values are compared, or only structure, shapes and dtypes.
         moments: Values are random: mean and deviation of large results are compared.
         grad: Whether gradients for the floating arrays among the arguments are compared.
-        loose: How many units of rounding values may differ by, of an array's largest element.
+        loose: How many units of rounding values may differ by: of an array's largest element or of 1.
     """
 
     op: str

@@ -83,7 +83,11 @@ def _leaf(x: Leaf, y: Leaf, compare: Any, loose: float, coarsest: float) -> Disa
 
 
 def _equal(x: np.ndarray, y: np.ndarray, loose: float, coarsest: float) -> str | None:
-    """None, or the worst element. Floating values may differ by ``loose`` units of the largest one's rounding."""
+    """None, or the worst element.
+
+    Floating values may differ by ``loose`` units of rounding: of the largest one's or of 1's, about which arguments are
+    drawn, so that what cancels out may leave its rounding behind.
+    """
     if not _inexact(x):
         wrong = x != y
         error = wrong
@@ -91,7 +95,7 @@ def _equal(x: np.ndarray, y: np.ndarray, loose: float, coarsest: float) -> str |
         wide = np.complex128 if x.dtype.kind == "c" else np.float64
         a, b = x.astype(wide), y.astype(wide)
         finite = np.isfinite(b)
-        scale = np.abs(b[finite]).max(initial=0.0)
+        scale = np.abs(b[finite]).max(initial=1.0)
         with np.errstate(all="ignore"):
             error = np.where(a == b, 0, np.abs(a - b))
         error = np.where(np.isnan(a) & np.isnan(b), 0, error)

@@ -83,7 +83,12 @@ def gradients(request: Request, function: Callable) -> Any:
 
     if not places:
         return None
-    found = ops.grad(projected, argnums=tuple(range(len(places))))(*map(tensor, places))
+    differentiate = ops.grad(projected, argnums=tuple(range(len(places))))
+    if "jax" in sys.modules:
+        import jax
+
+        differentiate = jax.jit(differentiate)  # one compilation; otherwise JAX has one for each operation and shape
+    found = differentiate(*map(tensor, places))
     return described(found) if differentiable else None
 
 
