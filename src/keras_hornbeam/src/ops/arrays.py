@@ -7,7 +7,7 @@ from keras.src.backend import config
 from keras.src.backend.common.variables import standardize_dtype
 
 from hornbeam.ops import array as arrays
-from hornbeam.ops import control, creation, indexing, sorting
+from hornbeam.ops import control, creation, indexing, padding, sorting
 from keras_hornbeam.src.ops import core
 from keras_hornbeam.src.ops.core import convert_to_tensor
 from keras_hornbeam.src.ops.promotion import (
@@ -275,7 +275,7 @@ def pad(x, pad_width, mode="constant", constant_values=None):
         raise ValueError(
             f"Argument `constant_values` can only be provided when `mode == 'constant'`. Received: mode={mode}"
         )
-    return arrays.pad(convert_to_tensor(x), pad_width, mode, 0 if constant_values is None else constant_values)
+    return padding.pad(convert_to_tensor(x), pad_width, mode, 0 if constant_values is None else constant_values)
 
 
 def repeat(x, repeats, axis=None):
