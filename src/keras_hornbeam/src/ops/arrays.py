@@ -6,6 +6,7 @@ import numpy as np
 from keras.src.backend import config
 from keras.src.backend.common.variables import standardize_dtype
 
+from hornbeam.base.dtypes import as_dtype, is_floating, result_type
 from hornbeam.ops import array as arrays
 from hornbeam.ops import control, creation, indexing, padding, sorting
 from keras_hornbeam.src.ops import core
@@ -100,7 +101,10 @@ def _between(start, stop, dtype):
     """The bounds as floating tensors, and the dtype of what lies between them."""
     start, stop = values(start, stop)
     working = meet_floating(start, stop)
-    return convert_to_tensor(start, working), convert_to_tensor(stop, working), standardize_dtype(dtype or working)
+    dtype = standardize_dtype(dtype or working)
+    if is_floating(as_dtype(dtype)):  # a wider result is computed as wide
+        working = result_type(working, as_dtype(dtype))
+    return convert_to_tensor(start, working), convert_to_tensor(stop, working), dtype
 
 
 def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0):
