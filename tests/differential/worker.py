@@ -58,16 +58,14 @@ def gradients(request: Request, function: Callable) -> Any:
     """
     from keras import ops
 
-    arrays = [x for x in leaves((request.call.args, request.call.kwargs)) if floating(x)]
-    places = [np.where(np.isfinite(x), x, 0.75).astype(x.dtype) for x in arrays]
+    given = mapped(lambda x: x if floating(x) else tensor(x), (request.call.args, request.call.kwargs))
+    places = [np.where(np.isfinite(x), x, 0.75).astype(x.dtype) for x in leaves(given) if floating(x)]
     differentiable = False
 
     def projected(*variables: Any) -> Any:
         nonlocal differentiable
         remaining = iter(variables)
-        args, kwargs = mapped(
-            lambda x: next(remaining) if floating(x) else tensor(x), (request.call.args, request.call.kwargs)
-        )
+        args, kwargs = mapped(lambda x: next(remaining) if floating(x) else x, given)
         result = function(*args, **kwargs)
         if request.reading is not None:
             result = request.reading(result, *args, **kwargs)

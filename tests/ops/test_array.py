@@ -102,6 +102,12 @@ def test_pad_refuses_other_modes_and_names_those_there_are():
         padding.pad(M, 1, "circular")
 
 
+def test_a_number_has_no_indices():
+    with pytest.raises(ShapeError, match="atleast_1d"):
+        sorting.nonzero(3)
+    assert [sorting.argwhere(x).shape for x in (3, 0)] == [(1, 0), (0, 0)] == [np.argwhere(x).shape for x in (3, 0)]
+
+
 def test_joins_promote_and_refuse():
     assert array.concat([M, V[None]], 0).dtype == np.float32
     same(array.concat([M, V], None), np.concatenate([M, V], None))
