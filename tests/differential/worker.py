@@ -82,12 +82,21 @@ def gradients(request: Request, function: Callable) -> Any:
     if not places:
         return None
     differentiate = ops.grad(projected, argnums=tuple(range(len(places))))
-    if "jax" in sys.modules:
-        import jax
-
-        differentiate = jax.jit(differentiate)  # one compilation; otherwise JAX has one for each operation and shape
-    found = differentiate(*map(tensor, places))
+    variables = [tensor(x) for x in places]
+    try:
+        found = compiled(differentiate)(*variables)
+    except Exception:
+        found = differentiate(*variables)  # what needs to see values while it runs, as bincount does
     return described(found) if differentiable else None
+
+
+def compiled(function: Callable) -> Callable:
+    """For JAX, as one program: else it compiles one for each operation and shape. Hornbeam's are quick as they are."""
+    if "jax" not in sys.modules:
+        return function
+    import jax
+
+    return jax.jit(function)
 
 
 def floating(x: Any) -> bool:
