@@ -30,17 +30,27 @@ class Disagreement:
     detail: str
 
 
+@dataclass(frozen=True)
+class Room:
+    """What values may differ by: see ``Case``, and the coarsest dtype on a gradient's way, as its unit of rounding."""
+
+    loose: float
+    steps: int
+    coarsest: float = 0.0
+
+
 def disagreements(case: Case, call: Call, ours: Answer, theirs: Answer) -> list[Disagreement]:
-    found = [*_results(ours.result, theirs.result, _values(case), case.loose)]
+    room = Room(case.loose, case.steps)
+    found = [*_results(ours.result, theirs.result, _values(case), room)]
     if not found and case.reading is not None:
-        found += _results(ours.reading, theirs.reading, _equal, case.loose)
+        found += _results(ours.reading, theirs.reading, _equal, room)
     if not found and case.grad and not isinstance(ours.result, Raised):
         coarsest = max((_unit(x.dtype) for x in leaves((call.args, call.kwargs)) if _inexact(x)), default=0.0)
         pair = ours.gradients, theirs.gradients
         if pair[0] is None or pair[1] is None:
             differ = [] if pair[0] is pair[1] else [Disagreement("", f"only one has gradients: {_told(pair)}")]
         else:
-            differ = [*_results(*pair, _equal, case.loose, coarsest)]
+            differ = [*_results(*pair, _equal, Room(case.loose, case.steps, coarsest))]
         found += [Disagreement("gradient", f"{d.kind} {d.detail}".strip()) for d in differ]
     return found
 
@@ -51,7 +61,7 @@ def _values(case: Case) -> Any:
     return _alike if case.moments else _equal
 
 
-def _results(ours: Any, theirs: Any, compare: Any, loose: float, coarsest: float = 0.0) -> Iterator[Disagreement]:
+def _results(ours: Any, theirs: Any, compare: Any, room: Room) -> Iterator[Disagreement]:
     if isinstance(ours, Raised) or isinstance(theirs, Raised):
         if not isinstance(theirs, Raised):
             yield Disagreement("raises", f"we raise {_told(ours)}; JAX returns {_told(theirs)}")
@@ -62,13 +72,13 @@ def _results(ours: Any, theirs: Any, compare: Any, loose: float, coarsest: float
         yield Disagreement("structure", f"ours {_shape_of(ours)}, JAX {_shape_of(theirs)}")
         return
     for x, y in zip(leaves(ours), leaves(theirs), strict=True):
-        found = _leaf(x, y, compare, loose, coarsest)
+        found = _leaf(x, y, compare, room)
         if found is not None:
             yield found
             return
 
 
-def _leaf(x: Leaf, y: Leaf, compare: Any, loose: float, coarsest: float) -> Disagreement | None:
+def _leaf(x: Leaf, y: Leaf, compare: Any, room: Room) -> Disagreement | None:
     if x.kind != y.kind:
         return Disagreement("kind", f"ours is {x.kind} {x.value!r}, JAX's {y.kind} {y.value!r}")
     if x.kind == "value":
@@ -78,19 +88,19 @@ def _leaf(x: Leaf, y: Leaf, compare: Any, loose: float, coarsest: float) -> Disa
         return Disagreement("shape", f"ours {x.value.shape}, JAX {y.value.shape}")
     if x.value.dtype != y.value.dtype:
         return Disagreement("dtype", f"ours {x.value.dtype}, JAX {y.value.dtype}")
-    detail = compare(x.value, y.value, loose, coarsest)
+    detail = compare(x.value, y.value, room)
     return None if detail is None else Disagreement("value", detail)
 
 
-def _equal(x: np.ndarray, y: np.ndarray, loose: float, coarsest: float) -> str | None:
+def _equal(x: np.ndarray, y: np.ndarray, room: Room) -> str | None:
     """None, or the worst element.
 
-    Floating values may differ by ``loose`` units of rounding: of the largest one's or of 1's, about which arguments are
-    drawn, so that what cancels out may leave its rounding behind.
+    Floating values may differ by ``room.loose`` units of rounding: of the largest one's or of 1's, about which
+    arguments are drawn, so that what cancels out may leave its rounding behind.
     """
     if not _inexact(x):
-        wrong = x != y
-        error = wrong
+        error = np.abs(x.astype(np.float64) - y.astype(np.float64)) if room.steps else x != y
+        wrong = error > room.steps
     else:
         wide = np.complex128 if x.dtype.kind == "c" else np.float64
         a, b = x.astype(wide), y.astype(wide)
@@ -99,7 +109,7 @@ def _equal(x: np.ndarray, y: np.ndarray, loose: float, coarsest: float) -> str |
         with np.errstate(all="ignore"):
             error = np.where(a == b, 0, np.abs(a - b))
         error = np.where(np.isnan(a) & np.isnan(b), 0, error)
-        wrong = ~(error <= loose * max(_unit(x.dtype), coarsest) * scale + _least(x.dtype))
+        wrong = ~(error <= room.loose * max(_unit(x.dtype), room.coarsest) * scale + _least(x.dtype))
     if not wrong.any():
         return None
     badness = np.where(wrong, np.nan_to_num(error.astype(float), nan=np.inf), -1)
@@ -108,14 +118,14 @@ def _equal(x: np.ndarray, y: np.ndarray, loose: float, coarsest: float) -> str |
     return f"{where} ours {x[worst]!s}, JAX {y[worst]!s} ({int(wrong.sum())} of {x.size} differ)"
 
 
-def _alike(x: np.ndarray, y: np.ndarray, loose: float, coarsest: float) -> str | None:
+def _alike(x: np.ndarray, y: np.ndarray, room: Room) -> str | None:
     """Of random numbers: None, or that mean or deviation differ by more than chance explains."""
     if x.size < MANY:
         return None
     a, b = x.astype(np.float64), y.astype(np.float64)
     deviation = max(a.std(), b.std())
-    room = 6 * np.sqrt(2 / x.size) * deviation + _unit(x.dtype) * max(abs(a.mean()), abs(b.mean()))
-    if abs(a.mean() - b.mean()) > room:
+    noise = 6 * np.sqrt(2 / x.size) * deviation + _unit(x.dtype) * max(abs(a.mean()), abs(b.mean()))
+    if abs(a.mean() - b.mean()) > noise:
         return f"means {a.mean():.4} and {b.mean():.4} of {x.size} numbers"
     if abs(a.std() - b.std()) > 0.2 * deviation:
         return f"deviations {a.std():.4} and {b.std():.4} of {x.size} numbers"

@@ -71,6 +71,12 @@ def test_integers_are_equal_or_not():
     assert kinds(tensors(x), tensors(x + np.uint8(1))) == ["value"]
 
 
+def test_integers_that_are_rounded_may_differ_by_a_step():
+    x, case = np.array([3, 200], "uint8"), dataclasses.replace(CASE, steps=1)
+    assert kinds(tensors(x), tensors(x + np.uint8(1)), case) == []
+    assert kinds(tensors(x + np.uint8(2)), tensors(x), case) == ["value"]
+
+
 def test_the_worst_element_is_told():
     x = np.zeros((2, 2), "float32")
     y = np.array([[0, 1], [5, 0]], "float32")
