@@ -40,3 +40,8 @@ def test_what_lies_between_is_as_exact_as_the_dtype_asked_for():
 
 def test_gammainc_of_zero():
     np.testing.assert_array_equal(ops.gammainc([0.0, -0.0, 0.0], [2.0, 4.0, 0.0]), [1, 1, np.nan])
+
+
+def test_the_noise_of_integers_beside_halves_is_a_half():
+    noise = ops.psnr(np.array([1, 2], "uint8"), np.array([1.5, 2], "float16"), 255)
+    assert noise.dtype == "float16"

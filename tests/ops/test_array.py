@@ -105,7 +105,7 @@ def test_pad_refuses_other_modes_and_names_those_there_are():
 def test_spaces_without_a_step():
     for num in (0, 1):
         values, step = creation.linspace(V, V + 1, num, retstep=True)
-        assert values.shape == (num, 4) and step.shape == () and np.isnan(step)
+        assert values.shape == (num, 4) and step.shape == () and np.isnan(step.numpy())
 
 
 def test_a_number_has_no_indices():
