@@ -342,6 +342,11 @@ class Function:
         self.module.declare(name, "void", kind, "ptr", "i32", lanes)
         self.emit(f"call void @{name}({kind} {ref}, ptr {address}, i32 {value.dtype.itemsize}, {lanes} {mask.ref})")
 
+    def prefetch(self, address: str, write: bool = False, locality: int = 3) -> None:
+        """Ask for the cache line at ``address``, which need not exist; ``locality`` 3 is the nearest cache."""
+        self.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
+        self.emit(f"call void @llvm.prefetch.p0(ptr {address}, i32 {int(write)}, i32 {locality}, i32 1)")
+
     def gather(self, base: str, offsets: Value, dtype: DType, mask: Value | None = None) -> Value:
         """Elements at a vector of i64 ``offsets`` from ``base``."""
         width, element = offsets.width, memory_type(dtype)
@@ -431,6 +436,17 @@ class Function:
             )
         return parts[0], parts[1]
 
+    def interleaved(self, x: Value, y: Value) -> tuple[Value, Value]:
+        """x0, y0, x1, y1, … as two vectors."""
+        if x.width == 1:
+            return x, y
+        parts = []
+        for start in (0, x.width // 2):
+            picks = ", ".join(f"i32 {start + i // 2 + i % 2 * x.width}" for i in range(x.width))
+            chosen = f"shufflevector {x.typed}, {y.typed}, <{x.width} x i32> <{picks}>"
+            parts.append(self.define(x.dtype, x.width, chosen))
+        return parts[0], parts[1]
+
     # -- arithmetic -------------------------------------------------------------------
 
     def in_float(self, compute: Callable[..., Value], *xs: Value) -> Value:
@@ -502,6 +518,24 @@ class Function:
     def fma(self, x: Value, y: Value, z: Value) -> Value:
         """x * y + z, rounded once."""
         return self.intrinsic("fma", x, y, z)
+
+    def pairs(self, x: Value) -> Value:
+        """Neighbours of a vector of bfloat16 as uint32, the first of each two in the upper half."""
+        width = x.width // 2
+        whole = self.define(dtypes.uint32, width, f"bitcast {x.typed} to {Value('', dtypes.uint32, width).type}")
+        return self.intrinsic("fshl", whole, whole, self.constant(16, dtypes.uint32, width))
+
+    def add_pairs(self, x: Value, y: Value, z: Value) -> Value:
+        """float32 z + x * y, where x and y are uint32 that hold two bfloat16: first the upper halves, then the lower.
+
+        Each product is exact and each sum rounded; operands and sums that are subnormal count as 0. Needs avx512bf16.
+        """
+        width = z.width
+        pair = f"<{2 * width} x bfloat>"
+        halves = [self.define(dtypes.bfloat16, 2 * width, f"bitcast {v.typed} to {pair}") for v in (x, y)]
+        name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * width}"
+        self.module.declare(name, z.type, z.type, pair, pair)
+        return self.define(z.dtype, width, f"call {z.type} @{name}({', '.join(v.typed for v in (z, *halves))})")
 
     def bitcast(self, x: Value, dtype: DType) -> Value:
         out = Value("", dtype, x.width)
@@ -586,6 +620,8 @@ class Function:
 
     def extremum(self, op: str, x: Value, y: Value) -> Value:
         """``max`` or ``min`` with NaN winning, as NumPy has it."""
+        if dtypes.is_integer(x.dtype):  # not by comparison: LLVM 22 gets some of those with -1 in every lane wrong
+            return self.intrinsic(f"{'u' if x.dtype.kind == 'u' else 's'}{op}", x, y)
         first = self.compare("ge" if op == "max" else "le", x, y)
         if dtypes.is_floating(x.dtype):
             first = self.bits("or", *self.alike(first, self.is_nan(x)))

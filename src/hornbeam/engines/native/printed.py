@@ -13,6 +13,7 @@ import numpy as np
 
 from hornbeam.base.spec import Spec
 from hornbeam.engines.native.affine import Form, Index, dense_strides
+from hornbeam.engines.native.epilogue import Epilogue
 from hornbeam.engines.native.fuse import Fusion
 from hornbeam.engines.native.llvm import Module
 from hornbeam.engines.native.loops import CHUNK, LONG, PART, ColumnEmitter, LoopEmitter, Target
@@ -21,6 +22,7 @@ from hornbeam.engines.native.lowered import Lowered
 from hornbeam.engines.native.prepare import prepared
 from hornbeam.ir.node import Node, results
 from hornbeam.ir.primitives.movement import CONSTANT, IOTA
+from hornbeam.ir.primitives.random import RANDOM_BITS
 from hornbeam.ir.program import Program, numbered
 
 Names = dict[Node, str]
@@ -79,6 +81,8 @@ def _emitter(emitter: Any, names: Names, nests: Nests) -> list[str]:
         return [f"on the host: {_block(emitter, names)}"]
     if isinstance(emitter, BlockEmitter):
         lines = [f"block: {_block(emitter.node, names)}"]
+        if emitter.epilogue:
+            lines += ["then:", *(f"  {line}" for line in _Loop(emitter.epilogue, names).stored())]
         for name, value in emitter.node.attrs:
             for body in value if isinstance(value, tuple) else (value,):
                 if isinstance(body, Program):
@@ -131,6 +135,10 @@ class _Loop:
         body = [line for i, lines in enumerate(told) for line in (f"pass {i + 1}:", *(f"  {x}" for x in lines))]
         return [f"{header}, {len(told)} passes:", *body]
 
+    def stored(self) -> list[str]:
+        """What is computed for each element and where it goes."""
+        return self._pass([], self.e.targets, [])
+
     def _pass(self, sums: Sequence[Node], full: Sequence[Target], keep: Sequence[Any]) -> list[str]:
         lines: list[str] = []
         memo: dict[Any, str] = {}
@@ -158,7 +166,7 @@ class _Loop:
         """What ``node`` at ``at`` is called; what it takes to compute it is added to ``lines``."""
         e = self.e
         key = e._key(node, at)
-        if node in e.reduced:
+        if node in e.reduced or (isinstance(e, Epilogue) and node is e.given):
             return self.names[node]
         if key in self.kept:
             return self.kept[key]
@@ -172,10 +180,13 @@ class _Loop:
         if node.primitive is IOTA:
             return self._form(at[dict(node.attrs)["axis"]])
         args = [self._value(a, i, memo, lines) for a, i in e._below(node, at)]
-        if node.primitive.kind != "map":
+        if node.primitive is RANDOM_BITS:
+            args = [*args, self._form(key[1])]
+        elif node.primitive.kind != "map":
             return args[0]
         name = self.names.get(node, "%")
-        attrs = [f"{k}={v.name if isinstance(v, np.dtype) else v!r}" for k, v in node.attrs]
+        given = () if node.primitive is RANDOM_BITS else node.attrs
+        attrs = [f"{k}={v.name if isinstance(v, np.dtype) else v!r}" for k, v in given]
         if any(n == name for n in memo.values()):
             name += "'" * (1 + sum(n.startswith(f"{name}'") for n in memo.values()))  # the same row at another element
         memo[key] = name

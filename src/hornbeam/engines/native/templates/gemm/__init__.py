@@ -13,6 +13,10 @@ of fused multiply-adds over ascending k from +0; where k is long and C small, k 
 the parts are added in order. With one row or one column, the chain is instead 16 interleaved chains (k mod 16) added as
 a balanced tree, because those products are as good as dot products and must load k in vectors.
 
+Half precision is widened to float32 as it is packed, once; C is rounded when its sums are complete. Where the CPU is
+faster with pairs of bfloat16, panels hold pairs of k instead, in the order that makes the same chain: the bits are the
+same but for subnormal operands and sums, which that instruction takes for 0.
+
     product.py     what is asked for, and what comes back
     plans.py       how it is computed: the sizes of all of the above
     emitter.py     what every function of one product shares
@@ -48,7 +52,7 @@ def emit(
     how: Plan | None = None,
 ) -> Gemm:
     """Add the functions of ``product`` to ``module``."""
-    product = _collapsed(product)
+    product = collapsed(product)
     if product.batches * product.m * product.n == 0:
         return Gemm((), 0)
     how = how or plan(product, target)
@@ -56,7 +60,7 @@ def emit(
     return emit_vector(emitter) if min(product.m, product.n) == 1 else Blocks(emitter).emit()
 
 
-def _collapsed(p: Product) -> Product:
+def collapsed(p: Product) -> Product:
     """Without batch dimensions of 1, and those that only A has taken as rows of A."""
     keep = [i for i, d in enumerate(p.batch) if d != 1]
     a, b, c = (Strides(tuple(s.batch[i] for i in keep), s.row, s.column) for s in (p.a, p.b, p.c))
