@@ -13,10 +13,11 @@ from hornbeam.ir.primitives.arith import SELECT, TANH, scalar
 from hornbeam.ir.primitives.contract import DOT
 from hornbeam.ir.primitives.reduce import HALF
 from hornbeam.ops.activations import softmax
-from hornbeam.ops.array import moveaxis, pad
+from hornbeam.ops.array import moveaxis
 from hornbeam.ops.control import remat, scan
 from hornbeam.ops.creation import arange, tri
 from hornbeam.ops.op import op
+from hornbeam.ops.padding import pad
 from hornbeam.runtime.tensor import as_tensor
 
 LARGE = 64 << 20  # bytes of logits that are computed at once
