@@ -61,10 +61,11 @@ from hornbeam.ops.creation import (
 # Their shapes, parts and joins
 from hornbeam.ops.array import (
     append, array_split, atleast_1d, atleast_2d, atleast_3d, broadcast_arrays, broadcast_to, column_stack, concat, copy,
-    diag, diagflat, diagonal, dsplit, dstack, expand_dims, flip, fliplr, flipud, hsplit, hstack, moveaxis, ndim, pad,
+    diag, diagflat, diagonal, dsplit, dstack, expand_dims, flip, fliplr, flipud, hsplit, hstack, moveaxis, ndim,
     ravel, repeat, reshape, roll, rot90, shape, size, split, squeeze, stack, swapaxes, tile, trace, transpose, tril,
     triu, unstack, vsplit, vstack,
 )  # fmt: skip
+from hornbeam.ops.padding import pad
 from hornbeam.ops.indexing import (
     gather_nd, scatter_nd, scatter_update, select, slice, slice_update, take, take_along_axis, unravel_index,
 )  # fmt: skip

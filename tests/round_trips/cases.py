@@ -222,7 +222,7 @@ def quantized(kind: str) -> Callable[[Model, Random], None]:
 
 
 ROUNDINGS = 16  # one after the other in `dense`, about
-BFLOAT16 = f"where fused loops round to bfloat16 is up to the backend, {ROUNDINGS} times in a row or so, by 2⁻⁹ at most"
+BFLOAT16 = f"fused loops round to bfloat16 where the backend likes, about {ROUNDINGS} times in a row, by up to 2⁻⁹"
 
 CASES = {
     "dense": Case(dense),

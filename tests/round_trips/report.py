@@ -25,10 +25,10 @@ file and over the backends of a column, as a part of the largest prediction (or 
 backends differ by among themselves. The bound is {EXACT:g} unless a note says why not.
 """
 APPLICATIONS = """\
-Applications, whole, with random weights, on two images of 96 × 96 pixels: built and run by Hornbeam, its
-weights saved as `.weights.h5` and loaded by Keras on JAX. The difference is a part of the largest logit. *build* and
-*first*, the first `predict` with its compilation (no cache of compiled code), are seconds of processors, all cores
-together; *peak* is the most memory of the process.
+Applications, whole, with random weights, on two images of 96 × 96 pixels: built and run by Hornbeam, which gave finite
+numbers; then, unless there is a `–`, the weights saved as `.weights.h5` and loaded by Keras on JAX. The difference is a
+part of the largest logit. *build* and *first*, the first `predict` with its compilation (no cache of compiled code),
+are seconds of processors, all cores together; *peak* is the most memory of the process.
 """
 ECOSYSTEM = """\
 What packages on top of Keras did on Hornbeam, with small models that were built and not downloaded.

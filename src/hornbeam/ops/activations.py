@@ -160,7 +160,8 @@ def hard_silu(x: Any) -> Any:
 @op
 def hard_tanh(x: Any) -> Any:
     """``x`` moved into [-1, 1]."""
-    return clamp(as_tensor(x), -1, 1)
+    x = as_tensor(x)
+    return clamp(x, 0 if x.dtype.kind == "u" else -1, 1)
 
 
 @op
