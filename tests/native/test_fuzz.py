@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from hornbeam import config
 from hornbeam.base import dtypes
 from hornbeam.base.spec import Spec
-from hornbeam.engines.native import fuse, loops
+from hornbeam.engines.native import fuse, loops, lowered
 from hornbeam.engines.native.pipeline import build
 from hornbeam.engines.native.target import host
 from hornbeam.ir.bind import constant, interpreting
@@ -41,7 +42,7 @@ CASES = int(os.environ.get("HORNBEAM_FUZZ", "0"))
 @pytest.mark.timeout(0 if CASES else 300)
 def test_random_programs(seed: int, size: int, lanes: int, small: bool) -> None:
     """``small``: with limits so low that the random sizes go beyond them."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, config.CACHE("0"):  # what is made with other limits is not kept
         for module, name, value in LIMITS if small else ():
             patch.setattr(module, name, value)
         try_program(seed, size, lanes)
@@ -49,7 +50,7 @@ def test_random_programs(seed: int, size: int, lanes: int, small: bool) -> None:
 
 LIMITS = [
     (loops, "LONG", 256), (loops, "PART", 128), (loops, "PARTS", 5), (loops, "CHUNK", 64),
-    (fuse, "MAX_SCRATCH", 256), (fuse, "MAX_OPERATIONS", 12), (fuse, "MAX_ROOTS", 5),
+    (fuse, "MAX_SCRATCH", 256), (fuse, "MAX_OPERATIONS", 12), (fuse, "MAX_ROOTS", 5), (lowered, "WORTH_SHARING", 0),
 ]  # fmt: skip
 
 

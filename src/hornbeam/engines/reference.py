@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from hornbeam import config
 from hornbeam.base.spec import Spec
-from hornbeam.engines import stages
+from hornbeam.engines import costs, stages
+from hornbeam.engines.costs import Buffer, Costs
 from hornbeam.engines.engine import Loop, Options, one_by_one, register
 from hornbeam.engines.nonfinite import refuse
 from hornbeam.ir.node import Node
+from hornbeam.ir.primitives.movement import CONSTANT
 from hornbeam.ir.program import Program, conform
 from hornbeam.ir.simplify import simplify
 
@@ -32,6 +35,7 @@ class ReferenceExecutable:
     """Steps in order; a value is let go after its last use, so memory stays near the peak that the graph needs."""
 
     def __init__(self, program: Program) -> None:
+        self.program = program
         slots: dict[Node, int] = {node: i for i, node in enumerate((*program.params, *program.nodes))}
         self.roots = [slots[r] for r in program.roots]
         self.count = len(program.params)
@@ -47,15 +51,51 @@ class ReferenceExecutable:
             Step(n, n.primitive.reference, dict(n.attrs), [slots[a] for a in n.args], slots[n], dying.get(n, []))
             for n in program.nodes
         ]
-        self.peak_bytes = self._peak([_nbytes(n.spec) for n in slots])
+        self.at_peak = self._at_peak(slots)
+        self.peak_bytes = sum(costs.nbytes(n) for n in self.at_peak)
+        self.flops, self.bytes_moved = costs.flops(program), costs.bytes_of_rows(program)
 
-    def _peak(self, sizes: list[int]) -> int:
-        live = peak = sum(sizes[: self.count])
+    def _at_peak(self, slots: Mapping[Node, int]) -> list[Node]:
+        """The nodes whose values are held when they take the most memory."""
+        nodes = list(slots)
+        held = dict.fromkeys(nodes[: self.count])
+        live = peak = sum(map(costs.nbytes, held))
+        most = list(held)
         for step in self.steps:
-            live += sizes[step.target]
-            peak = max(peak, live)
-            live -= sum(sizes[i] for i in step.dead)
-        return peak
+            held[step.node] = None
+            live += costs.nbytes(step.node)
+            if live > peak:
+                peak, most = live, list(held)
+            for i in step.dead:
+                del held[nodes[i]]
+                live -= costs.nbytes(nodes[i])
+        return most
+
+    def costs(self) -> Costs:
+        """What a run takes: the values that rows have given and that later ones, or the caller, need."""
+        program, totals = self.program, Counter[str]()
+        names = costs.ends(program)
+        roles = dict.fromkeys(program.roots, "result") | dict.fromkeys(program.params, "argument")
+        buffers = []
+        for node in self.at_peak:
+            role = "constant" if node.primitive is CONSTANT else roles.get(node, "arena")
+            totals[role] += costs.nbytes(node)
+            specs = [node.spec] if isinstance(node.spec, Spec) else node.spec
+            buffers += [Buffer(role, names.get(node, node.primitive.name), spec, node.line) for spec in specs]
+        return Costs(
+            program=program.name,
+            engine="reference",
+            arguments=totals["argument"],
+            results=totals["result"],
+            constants=totals["constant"],
+            arena=totals["arena"],
+            flops=self.flops,
+            bytes_moved=self.bytes_moved,
+            kernels=0,
+            host_steps=len(self.steps),
+            uncounted=costs.uncounted(program),
+            buffers=costs.by_size(buffers),
+        )
 
     def run(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         if len(arguments) != self.count:
@@ -86,10 +126,6 @@ class WaryExecutable(ReferenceExecutable):
         return [values[i] for i in self.roots]
 
 
-def _nbytes(spec: Any) -> int:
-    return spec.nbytes if isinstance(spec, Spec) else sum(s.nbytes for s in spec)
-
-
 class ReferenceEngine:
     name = "reference"
 
@@ -99,6 +135,9 @@ class ReferenceEngine:
         executable = kind(stage("simplify", simplify, program))
         stages.say(1, f"compile  {program.name}: {len(executable.steps)} rows for the reference engine")
         return executable
+
+    def plan(self, program: Program, options: Options) -> Costs:
+        return ReferenceExecutable(simplify(program)).costs()
 
 
 register(ReferenceEngine())

@@ -52,12 +52,15 @@ class NativeExecutable:
         layout: Layout,
         roots: Sequence[int],
         threads: int | None,
+        flops: int,
+        bytes_moved: int,
     ) -> None:
         self._code = code  # keeps the addresses below alive
         self.layout, self.roots = layout, tuple(roots)
         self.threads = threads or available()
-        given = {*range(layout.params), *layout.results}
+        given = {*range(layout.params), *layout.results, *(i for i, _ in layout.constants)}
         self.peak_bytes = layout.nbytes + sum(layout.specs[i].nbytes for i in given)
+        self.flops, self.bytes_moved = flops, bytes_moved
         entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
         self.steps: list[Callable[[int], None] | HostStep] = [
             entry(code[s]) if isinstance(s, str) and code is not None else s for s in segments  # type: ignore[misc]

@@ -58,6 +58,7 @@ class Kernel(NamedTuple):
     scratch: int = 0
     chunked: bool = False
     nanoseconds: float = 0  # on one core, roughly: whether threads are worth waking
+    within: int | None = None  # bytes that bodies move, where the kernel itself only calls them
 
 
 def identity_element(name: str, dtype: DType) -> Any:
