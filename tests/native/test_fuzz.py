@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hornbeam import config
 from hornbeam.base import dtypes
 from hornbeam.base.spec import Spec
+from hornbeam.engines.costs import bodies
 from hornbeam.engines.native import fuse, loops, lowered
 from hornbeam.engines.native.pipeline import build
 from hornbeam.engines.native.target import host
@@ -25,19 +26,20 @@ from hornbeam.ir.node import NODES, Node, param
 from hornbeam.ir.primitives import arith, contract, movement, reduce
 from hornbeam.ir.program import Program, evaluate
 from tests.native.random_programs import Maker, check, random_array, report, same
+from tests.native.test_sharing import native_rows
 
 CASES = int(os.environ.get("HORNBEAM_FUZZ", "0"))
 
 
 @settings(
-    max_examples=CASES or 40,
+    max_examples=CASES or 25,
     deadline=None,
     derandomize=not CASES,
     database=None,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.generate, Phase.shrink) if CASES else (Phase.generate,),  # ``report`` cuts a Program down itself
 )
-@given(seed=st.integers(0, 2**32 - 1), size=st.integers(3, 150 if CASES else 60), lanes=st.sampled_from((1, 4, 16)))
+@given(seed=st.integers(0, 2**32 - 1), size=st.integers(3, 300 if CASES else 50), lanes=st.sampled_from((1, 4, 16)))
 @pytest.mark.parametrize("small", [False, True], ids=["usual", "small"])
 @pytest.mark.timeout(0 if CASES else 300)
 def test_random_programs(seed: int, size: int, lanes: int, small: bool) -> None:
@@ -52,6 +54,20 @@ LIMITS = [
     (loops, "LONG", 256), (loops, "PART", 128), (loops, "PARTS", 5), (loops, "CHUNK", 64),
     (fuse, "MAX_SCRATCH", 256), (fuse, "MAX_OPERATIONS", 12), (fuse, "MAX_ROOTS", 5), (lowered, "WORTH_SHARING", 0),
 ]  # fmt: skip
+
+
+def test_of_all_kinds() -> None:
+    """Every row that has native code is in some random Program, or in the body of one."""
+    missing = set(native_rows())
+    for seed in range(2000):
+        missing -= rows_in(Maker(seed).program(60)[0])
+        if not missing:
+            break
+    assert not missing
+
+
+def rows_in(program: Program) -> set[str]:
+    return {n.primitive.name for n in program.nodes}.union(*(rows_in(b) for n in program.nodes for b in bodies(n)))
 
 
 def try_program(seed: int, size: int, lanes: int) -> None:
