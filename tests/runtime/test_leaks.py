@@ -35,7 +35,7 @@ def hold(cycle, times):
     print(f"{ours} of ours, {objects} objects, {nodes} nodes, {resident:,} bytes more", flush=True)
     assert ours <= 0 and nodes <= 0 and objects < times // 20 and resident < LIMIT
 
-LIMIT = 2 << 20
+LIMIT = 1 << 20
 """
 
 CYCLES = {
@@ -43,9 +43,13 @@ CYCLES = {
 x = hb.ones(8)
 v = hb.Variable(np.ones(8, "float32"))
 
-def cycle(i):  # no two of them have the same code
-    step = hb.function(lambda x: v.assign(x * (1.0 + i) + v))
-    step(x)
+def work(x, i):  # no two of them have the same code, or the same numbers in it
+    for k in range(8):
+        x = x * (1.5 + i + k / 16) + v
+    v.assign(x)
+
+def cycle(i):
+    hb.function(lambda x: work(x, i))(x)
 
 hold(cycle, 1000)
 """,
