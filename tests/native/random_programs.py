@@ -316,6 +316,13 @@ class Maker:
         key = self.parameter((2,), U32)  # dropout
         return arith.SELECT(RANDOM_BITS(key, shape=x.shape) < 0x60000000, x * 2, constant(np.zeros((), x.dtype)))
 
+    def drawing(self) -> Node:
+        """Uniform numbers, or their bits, by a key that is given or drawn."""
+        keys = [n for n in self.pool if n.dtype == U32 and n.shape == (2,)]
+        key = self.random.choice(keys) if keys and self.chance(0.5) else self.parameter((2,), U32)
+        bits = RANDOM_BITS(key, shape=(2,) if self.chance(0.3) else self.shape())
+        return bits if self.chance(0.4) else arith.CAST(bits >> 8, dtype=self.float) * 2.0**-24
+
     def dot(self) -> Node:
         x = self.some("f", "i", test=lambda n: len(n.shape) > 0)
         if self.chance(0.5):
@@ -528,7 +535,7 @@ STEPS: list[tuple[Callable[[Maker], Any], int]] = [
     (Maker.concat, 3), (Maker.iota, 2), (Maker.reduction, 10), (Maker.position, 1), (Maker.cumulative, 2),
     (Maker.sort, 1), (Maker.idiom, 8), (Maker.dot, 4), (Maker.gather, 2), (Maker.scatter, 2), (Maker.window, 2),
     (Maker.pooling, 3), (Maker.bitcast, 1), (Maker.custom, 1), (Maker.host, 1), (Maker.call, 1), (Maker.switch, 1),
-    (Maker.loop, 1), (Maker.scan, 2),
+    (Maker.loop, 1), (Maker.scan, 2), (Maker.drawing, 2),
 ]  # fmt: skip
 
 

@@ -134,6 +134,18 @@ def test_scalars() -> None:
     )
 
 
+def test_a_count_that_is_kept_and_also_read_backwards() -> None:
+    """The kernel that keeps it must not take its own element for the one that is meant."""
+
+    def kept(x: Node) -> list[Node]:
+        count = movement.IOTA(shape=x.shape, axis=1, dtype=dtypes.float32)
+        back = movement.REVERSE(count.reshape((x.spec.size,)), axes=(0,))
+        return [count, x + back.reshape(x.shape)]
+
+    for lanes in (1, 16):
+        agrees([float32(4, 5)], kept, lanes)
+
+
 def chain(x: Node) -> Node:
     y = x
     for i in range(1000):

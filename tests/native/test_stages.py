@@ -112,6 +112,21 @@ def test_clusters_read_aloud():
             """,
         ),
         (
+            lambda x: hb.random.dropout(x, 0.25, key=hb.random.key(3)),
+            [(6, 10)],
+            """
+            kernel 0, along 60, 4 at a time:
+              %1 = random_bits(%0[0], %0[1], 10i + j)
+              %3 = shift_right(%1, 8)
+              %4 = cast(%3, dtype='float32')
+              %6 = mul(%4, 5.9604645e-08)
+              %8 = lt(%6, 0.75)
+              %10 = mul(x0[i, j], 1.3333334)
+              %12 = select(%8, %10, 0.0)
+              store %12 in %12[i, j]
+            """,
+        ),
+        (
             lambda x: hb.concat([x.T, hb.zeros((4, 1))], axis=1),
             [(3, 4)],
             """
@@ -133,7 +148,7 @@ def test_clusters_read_aloud():
             """,
         ),
     ],
-    ids="rows map softmax column concat scan".split(),
+    ids="rows map softmax column dropout concat scan".split(),
 )
 def test_loops_read_aloud(fn, shapes, told):
     assert str(nests(fn, *shapes)) == as_told(told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -58,20 +59,27 @@ class Program:
         return (*self.outputs, *self.updates.values())
 
     @cached_property
+    def renewed(self) -> dict[Node, Node]:
+        """What updates a slot -> the parameter that held the slot's value before; only where it updates no other."""
+        counts = Counter(self.updates.values())
+        return {n: self.reads[s] for s, n in self.updates.items() if s in self.reads and counts[n] == 1}
+
+    @cached_property
     def nodes(self) -> list[Node]:
         """Every node but the parameters, arguments before users."""
         return [n for n in topological((*self.effects, *self.roots)) if n.primitive is not PARAM]
 
     @cached_property
     def key(self) -> tuple[Any, ...]:
-        """The structure with numbered nodes: equal keys mean equal computations of (params -> roots)."""
+        """The structure with numbered nodes: equal keys mean equal computations of (params -> roots), of which the same
+        roots renew the same params."""
         number: dict[Node, int] = {p: i for i, p in enumerate(self.params)}
         lines: list[Any] = [p.spec for p in self.params]
         for node in self.nodes:
             number[node] = len(number)
             lines.append((node.primitive.name, tuple(number[a] for a in node.args), node.attrs))
         roots = tuple(number[r] for r in self.roots)
-        return (tuple(lines), roots)
+        return (tuple(lines), roots, tuple((number[new], number[old]) for new, old in self.renewed.items()))
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Program) and self._hash == other._hash and self.key == other.key)

@@ -1,8 +1,8 @@
 """What a gradient keeps of the forward pass, and what it computes again.
 
-Additions, selections and views are computed again from what is kept; products, reductions, exponentials and the like
-are not, unless their result is many times larger than what it was made from. Among all choices of values from which
-the backward pass can be computed so, the one of the fewest bytes is taken: a smallest cut through the graph.
+Additions, selections, views and random bits are computed again from what is kept; products, reductions, exponentials
+and the like are not, unless their result is many times larger than what it was made from. Among all choices of values
+from which the backward pass can be computed so, the one of the fewest bytes is taken: a smallest cut through the graph.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from hornbeam.ir.node import PARAM, Node, topological
 from hornbeam.ir.primitives import arith, compare
 from hornbeam.ir.primitives.control import CUSTOM_GRADIENT
 from hornbeam.ir.primitives.movement import CONSTANT, IOTA, PICK
+from hornbeam.ir.primitives.random import RANDOM_BITS
 
 LARGE = 8  # times what a step takes in and gives out: a value that large is computed again rather than kept
 UNLIMITED = 1 << 62
@@ -21,16 +22,17 @@ UNLIMITED = 1 << 62
 _CHEAP_MAPS = frozenset(
     (arith.ADD, arith.SUB, arith.MUL, arith.NEG, arith.ABS, arith.SIGN, arith.MAX, arith.MIN, arith.CAST, arith.SELECT)
     + (arith.NOT, arith.AND, arith.OR, arith.XOR, arith.BITCAST, compare.EQ, compare.NE, compare.LT, compare.LE)
-    + (compare.GT, compare.GE)
+    + (compare.GT, compare.GE, arith.SHIFT_LEFT, arith.SHIFT_RIGHT)
 )
 
 
 def is_cheap(node: Node) -> bool:
-    """Whether computing ``node`` costs little more than reading what it is made from."""
+    """Whether computing ``node`` costs little more than reading what it is made from, or no more than keeping it:
+    random bits are drawn again as fast as they come from memory, and are one key until then."""
     p = node.primitive
     if p is PICK:
         return node.args[0].primitive is CUSTOM_GRADIENT
-    return p in (CONSTANT, IOTA) or p in _CHEAP_MAPS or p.kind == "view"
+    return p in (CONSTANT, IOTA, RANDOM_BITS) or p in _CHEAP_MAPS or p.kind == "view"
 
 
 def dependents(sources: Iterable[Node], nodes: Iterable[Node]) -> set[Node]:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from hornbeam.base.spec import Shape
 from hornbeam.ir.node import Node
-from hornbeam.ir.primitives.movement import BROADCAST, RESHAPE, REVERSE, SLICE, TRANSPOSE
+from hornbeam.ir.primitives.movement import BROADCAST, IOTA, RESHAPE, REVERSE, SLICE, TRANSPOSE
+from hornbeam.ir.primitives.random import RANDOM_BITS
 
 Form = tuple[int, ...]
 Index = tuple[Form, ...]
@@ -54,6 +55,13 @@ def offset(index: Index, shape: Shape, variables: int) -> Form:
     # An axis of length 1 adds nothing, whatever its stride.
     strides = [0 if d == 1 else s for d, s in zip(shape, dense_strides(shape), strict=True)]
     return combine(index, strides, variables=variables)
+
+
+def counted(node: Node, index: Index, variables: int) -> Form | None:
+    """The number that an element of ``node`` is made from, where it is made from a number and not from memory."""
+    if node.primitive is IOTA:
+        return index[dict(node.attrs)["axis"]]
+    return offset(index, node.shape, variables) if node.primitive is RANDOM_BITS else None
 
 
 def through(view: Node, index: Index, variables: int) -> Index | None:

@@ -40,6 +40,7 @@ class Layout(NamedTuple):
     results: tuple[int, ...]  # places of arrays that are made anew for every run
     arena: tuple[tuple[int, int], ...]  # place, offset
     nbytes: int
+    in_place: tuple[tuple[int, int], ...] = ()  # places of a parameter and of a result that may be written over it
 
 
 class NativeExecutable:
@@ -91,7 +92,8 @@ class NativeExecutable:
     def repeat(self, arguments: Sequence[np.ndarray], loop: Loop) -> list[np.ndarray]:
         """In one native call, unless there are host steps or a result is no buffer of its own."""
         layout, roots = self.layout, self.roots
-        turning = dict.fromkeys(roots[root] for _, root in loop.carried)
+        carried = [(parameter, roots[root]) for parameter, root in loop.carried]
+        turning = dict.fromkeys(place for _, place in carried)
         stacked = dict.fromkeys(roots[: loop.stacked])
         made = set(layout.results)
         alone = (
@@ -114,7 +116,9 @@ class NativeExecutable:
                 else:
                     buffers.append(np.empty(spec.shape, spec.dtype))
                     feeds.append(Feed(i, at, row, _address(buffers[-1])))
-            others = {i: frame.result(i, layout.specs[i]) for i in turning} if steps > 1 else {}
+            # From the second step on the state is ours alone, and what may be written over is.
+            over = {new for old, new in layout.in_place if carried.count((old, new)) == 1}
+            others = {i: frame.result(i, layout.specs[i]) for i in turning if i not in over} if steps > 1 else {}
             stacks = {i: np.empty((steps, *layout.specs[i].shape), layout.specs[i].dtype) for i in stacked}
             repeat(
                 Job(
@@ -124,7 +128,7 @@ class NativeExecutable:
                     batch=layout.specs[0].shape[0] if fed else 0,
                     rows=0 if listed is None else _address(listed),
                     feeds=feeds,
-                    moves=[(parameter, roots[root]) for parameter, root in loop.carried],
+                    moves=carried,
                     turns=[(i, _address(a)) for i, a in others.items()],
                     stacks=[(i, _address(a), layout.specs[i].nbytes) for i, a in stacks.items()],
                     pool=table[-2] if self.threads > 1 else 0,

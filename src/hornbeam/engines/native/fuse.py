@@ -6,10 +6,11 @@ A *cluster* becomes one kernel over one iteration space. ``loop`` clusters compu
 node with a template of its own (a product, a gather), ``assemble`` ones write their parts side by side (pad, concat), a
 ``host`` cluster is a row without native code, run by its reference, and there is nothing to do for an ``empty`` one.
 
-Maps and views melt into the one cluster that uses them. A value goes to memory if a block reads it, if several clusters
-do, or if it is a result; but what takes a few cheap operations on one array is computed by each reader, from that
-array, instead of being stored beside it. Clusters over one space then join if one reads the other element by element,
-or if both read the same thing, so that an optimizer's slots are updated in one pass.
+Maps, views and random bits melt into the one cluster that uses them. A value goes to memory if a block reads it, if
+several clusters do, or if it is a result; but what takes a few cheap operations on one array is computed by each
+reader, from that array, instead of being stored beside it, and so is what takes a few on random bits, which are drawn
+anew from their key. Clusters over one space then join if one reads the other element by element, or if both read the
+same thing, so that an optimizer's slots are updated in one pass.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from hornbeam.base.spec import Shape, Spec
-from hornbeam.engines.native.affine import VIEWS, Form, Index, offset, positions, splits, through
+from hornbeam.engines.native.affine import VIEWS, Form, Index, counted, offset, positions, splits, through
 from hornbeam.engines.native.llvm import SUPPORTED
 from hornbeam.engines.native.mathlib import supports
 from hornbeam.engines.native.prepare import REDUCTIONS, prepared
 from hornbeam.ir.check import CheckError
 from hornbeam.ir.node import PARAM, Node
 from hornbeam.ir.primitives.movement import CONCAT, CONSTANT, IOTA, PAD, PICK, RESHAPE
+from hornbeam.ir.primitives.random import RANDOM_BITS
 from hornbeam.ir.program import Program
 
 MAX_ROOTS = 24  # nodes computed by one kernel: beyond that registers and pointers spill
@@ -33,6 +35,8 @@ MAX_COLUMN_ROOTS = 4  # column reductions of one kernel: each has four vectors o
 MAX_OPERATIONS = 100  # maps and views in one kernel: code grows no faster than the program
 MAX_VIEWS = 64  # views on views that nothing holds
 MAX_AGAIN = 3  # cheap operations that every reader does for itself
+MAX_DRAWN = 8  # cheap operations on random bits that every reader does for itself
+BYTES_DRAWN = 3  # that come from memory in the time in which a core makes a random word, half a nanosecond
 MAX_SCRATCH = 64 * 1024  # bytes of row values that a cluster may keep between its passes over a row
 
 
@@ -124,6 +128,8 @@ class Fusion:
             return self._reduction_kind(node)
         if p is PAD or p is CONCAT:
             return "assemble"
+        if p is RANDOM_BITS:
+            return "random"
         template = self.templates.get(p.name)
         return "block" if template is not None and template.takes(node) and self._bodies_run(node) else "host"
 
@@ -156,6 +162,7 @@ class Fusion:
     def _place(self) -> None:
         self.kinds = {n: self.kind(n) for n in self.nodes}
         roots = {n for n in self.program.roots if n.primitive not in (PARAM, CONSTANT)}
+        keys = {self._seen(n.args[0]) for n in self.nodes if n.primitive is RANDOM_BITS}  # read in every row
         depth: dict[Node, int] = {}  # of views on views
         for node in self.nodes:
             depth[node] = 1 + depth.get(node.args[0], 0) if self.kinds[node] == "view" and node.args else 0
@@ -163,13 +170,13 @@ class Fusion:
             kind = self.kinds[node]
             if kind in ("leaf", "pick"):
                 continue
-            if kind not in ("map", "view"):
+            if kind not in ("map", "view", "random"):
                 self.memory.add(node)
                 self._own(node, kind)
                 continue
             readers = self._readers(node)
             needed = node in roots or any(self._needs_memory(node, u) for u in self.users.get(node, ()))
-            needed = needed or (kind == "map" and any(self.kinds[r] in ("block", "host") for r in readers))
+            needed = needed or (kind != "view" and any(self.kinds[r] in ("block", "host") for r in readers))
             homes = {id(self.cluster_of[r]): self.cluster_of[r] for r in readers if r in self.cluster_of}
             if kind == "view":
                 if needed or (depth[node] % MAX_VIEWS == MAX_VIEWS - 1 and readers):
@@ -179,7 +186,7 @@ class Fusion:
                     for home in homes.values():
                         home.operations += 1
                 continue
-            needed = needed or self._read_in_several_places(node)
+            needed = needed or node in keys or self._read_in_several_places(node)
             if not needed and len(homes) > 1 and self._better_again(node, list(homes.values())):
                 self.again.add(node)
                 for home in homes.values():
@@ -220,8 +227,8 @@ class Fusion:
             if (id(n), at) in seen:
                 continue
             seen.add((id(n), at))
-            counted = at[dict(n.attrs)["axis"]] if n.primitive is IOTA else offset(at, n.shape, rank)
-            if not together(counted, row.space, axes):
+            number = counted(n, at, rank)
+            if not together(offset(at, n.shape, rank) if number is None else number, row.space, axes):
                 return False
             leaf = self.kinds.get(n, "leaf") not in ("map", "view") or n in self.memory
             if not leaf and not (n.primitive in VIEWS and through(n, at, rank) is None):
@@ -233,6 +240,8 @@ class Fusion:
         users = self.users.get(node, ())
         if len(users) < 2 or node.spec.size <= 1:
             return False
+        if node.primitive is RANDOM_BITS and sum(u.spec.size for u in users if _single(u)) <= node.spec.size:
+            return False  # its parts, each of which is made where it is used
         return any(self.kinds[u] == "view" and u not in self.memory for u in users)
 
     def _takes(self, home: Cluster, node: Node) -> bool:
@@ -243,6 +252,8 @@ class Fusion:
         """Whether each of ``homes`` should compute ``node`` for itself: a few cheap operations, and no more bytes to
         read than if it had been stored. (A product's results are not read for this: it may end with the operations.)
         """
+        if self._drawn_again(node, homes):
+            return True
         large: set[Node] = set()
         seen: set[Node] = set()
         stack = [node]
@@ -266,19 +277,52 @@ class Fusion:
             return False
         return all(self._takes(h, node) for h in homes) and not any(a.primitive.name == "dot" for a in large)
 
+    def _drawn_again(self, node: Node, homes: list[Cluster]) -> bool:
+        """Whether each of ``homes`` should make ``node`` from random bits that it draws again: a few cheap operations
+        on bits and on small things, such as the mask of a dropout, between its forward and its backward pass.
+
+        Kept, ``node`` is written once and read by each; drawn again, it takes Threefry in all of them but one. The
+        mask, a byte, is thus drawn in two places and kept for three. What lies in the caches is read faster than it
+        is drawn (for a mask by a few tenths of a nanosecond), but the memory is free in the meantime.
+        """
+        if (len(homes) - 1) * BYTES_DRAWN > (len(homes) + 1) * node.dtype.itemsize:
+            return False
+        seen: dict[Node, None] = {}
+        stack = [node]
+        while stack:
+            n = stack.pop()
+            if n in seen:
+                continue
+            seen[n] = None
+            if n.primitive is RANDOM_BITS:
+                continue
+            if not (n.primitive.name in CHEAP or n.primitive.name == "shift_right") or len(seen) > MAX_DRAWN:
+                return False
+            for a in map(self._seen, n.args):
+                if self.kinds.get(a) in ("map", "random") and a.spec.size > 1:
+                    stack.append(a)
+                elif 8 * a.spec.size > node.spec.size and a.spec.size > 1:
+                    return False
+        return any(n.primitive is RANDOM_BITS for n in seen) and all(self._takes(h, node) for h in homes)
+
+    def _seen(self, node: Node) -> Node:
+        """What ``node`` is a view of."""
+        while self.kinds.get(node) == "view" and node.args:
+            node = node.args[0]
+        return node
+
     def _repeats(self, node: Node, home: Cluster) -> bool:
         """Whether melting would compute ``node`` many times over: it is broadcast along leading axes."""
         space = home.space
+        if node.primitive is RANDOM_BITS:
+            return _product(space) >= 8 * node.spec.size  # a word is dear even once a row
         if not node.shape or not space or node.spec.size <= 1:
             return False
-        size = 1
-        for d in space:
-            size *= d
-        return node.shape[-1] == space[-1] and node.shape[-1] > 1 and size >= 8 * node.spec.size
+        return node.shape[-1] == space[-1] and node.shape[-1] > 1 and _product(space) >= 8 * node.spec.size
 
     def _own(self, node: Node, kind: str) -> None:
         shape = node.spec.shape if _single(node) else ()
-        if kind == "map":
+        if kind in ("map", "random"):
             cluster = Cluster("loop", node, shape[:-1], shape[-1:])
         elif kind == "row":
             source = node.args[0].shape
@@ -317,6 +361,8 @@ class Fusion:
             inner = through(node, index, rank)
             assert inner is not None, f"{node!r} should have found its argument in memory"
             return [(node.args[0], inner)]
+        if node.primitive is RANDOM_BITS:
+            return [(node.args[0], (word,)) for word in ((0,) * (rank + 1), (0,) * rank + (1,))]
         return [(a, broadcast_index(a.shape, index, rank)) for a in node.args]
 
     def sources(self, root: Node) -> dict[Node, None]:
@@ -344,22 +390,31 @@ class Fusion:
         """Clusters with their neighbours joined, in an order in which they can run."""
         clusters = [self.cluster_of[n] for n in self.nodes if n in self.memory]
         graph = Dependencies(self, clusters)
-        for cluster in sorted(clusters, key=lambda c: -_product(c.space)):  # what small ones do must not stand between
-            while cluster.kind in ("loop", "column") and cluster in graph.order:
-                other = self._neighbour(graph, cluster)
-                if other is None:
-                    break
-                self._join(other, cluster)
-                graph.merge(other, cluster)
-                cluster = other  # which may now fit another one
+        # The largest first: what small ones do must not stand between. Where it does, try again when they have joined.
+        waiting = sorted(clusters, key=lambda c: -_product(c.space))
+        while waiting:
+            left, blocked = len(graph.order), []
+            for cluster in waiting:
+                if cluster.kind in ("loop", "column") and cluster in graph.order and self._absorb(graph, cluster):
+                    blocked.append(cluster)
+            waiting = blocked if len(graph.order) < left else []
         return graph.ordered()
 
-    def _neighbour(self, graph: Dependencies, cluster: Cluster) -> Cluster | None:
-        """An earlier cluster that ``cluster`` can be joined to."""
-        for other in graph.neighbours(cluster):
-            if self._fits(other, cluster) and graph.independent(other, cluster):
-                return other
-        return None
+    def _absorb(self, graph: Dependencies, cluster: Cluster) -> bool:
+        """Join ``cluster`` to an earlier neighbour, and that to another, as long as one fits. Returns whether one
+        would fit but for a third that stands between."""
+        found: Cluster | None = cluster
+        while found is not None:
+            cluster, found, between = found, None, False
+            for other in graph.neighbours(cluster):
+                if self._fits(other, cluster):
+                    if graph.independent(other, cluster):
+                        self._join(other, cluster)
+                        graph.merge(other, cluster)
+                        found = other
+                        break
+                    between = True
+        return between
 
     def _fits(self, first: Cluster, second: Cluster) -> bool:
         """Whether ``second`` can run in ``first``'s loops: one space, and elementwise reads of each other's values."""
@@ -383,7 +438,7 @@ class Fusion:
         every = [read for root in (*first.roots, *second.roots) for read in reads.of(root)]
         if not all(together(form, outer + inner, axes) for _, form in every):
             return False
-        own = [(node, form) for node, form in every if node in inside and node.primitive is not IOTA]
+        own = [(node, form) for node, form in every if node is not None and node in inside]
         return all(reads.elementwise(node, form) for node, form in own)
 
     def _join(self, first: Cluster, second: Cluster) -> None:
@@ -459,14 +514,15 @@ def root_index(shape: Shape, outer: Shape, inner: Shape) -> Index | None:
 
 
 class Reads:
-    """What computing a root reads from memory or counts, and at which elements, over the loops (outer, inner)."""
+    """What computing a root reads from memory, and at which elements, over the loops (outer, inner); with no node, what
+    it counts."""
 
     def __init__(self, fusion: Fusion, outer: Shape, inner: Shape) -> None:
         self.fusion, self.outer, self.inner = fusion, outer, inner
         self.rank = len(outer) + len(inner)
 
-    def of(self, root: Node) -> list[tuple[Node, Form]]:
-        found: dict[tuple[Node, Form], None] = {}
+    def of(self, root: Node) -> list[tuple[Node | None, Form]]:
+        found: dict[tuple[Node | None, Form], None] = {}
         seen: set[Any] = set()
         stack: list[tuple[Node, Index]] = []
         if root.primitive in REDUCTIONS:
@@ -476,10 +532,8 @@ class Reads:
             assert index is not None
             if root.primitive is RESHAPE and self.fusion.in_memory(root.args[0]):
                 found[(self.fusion.base(root.args[0]), offset(index, root.shape, self.rank))] = None
-            elif root.primitive is IOTA:
-                found[(root, index[dict(root.attrs)["axis"]])] = None
             else:
-                stack += self.fusion.below(root, index, self.rank)
+                stack += self._below(root, index, found)
         while stack:
             node, index = stack.pop()
             if (id(node), index) in seen:
@@ -488,11 +542,15 @@ class Reads:
             if self.fusion.in_memory(node):
                 base = self.fusion.base(node)
                 found[(base, offset(index, node.shape, self.rank))] = None
-            elif node.primitive is IOTA:
-                found[(node, index[dict(node.attrs)["axis"]])] = None
             else:
-                stack += self.fusion.below(node, index, self.rank)
+                stack += self._below(node, index, found)
         return list(found)
+
+    def _below(self, node: Node, index: Index, found: dict[tuple[Node | None, Form], None]) -> list[tuple[Node, Index]]:
+        number = counted(node, index, self.rank)
+        if number is not None:
+            found[(None, number)] = None
+        return self.fusion.below(node, index, self.rank)
 
     def elementwise(self, node: Node, form: Form) -> bool:
         """Whether a read at ``form`` is the element that the same iteration computes of ``node``."""

@@ -431,6 +431,17 @@ class Function:
             )
         return parts[0], parts[1]
 
+    def interleaved(self, x: Value, y: Value) -> tuple[Value, Value]:
+        """x0, y0, x1, y1, … as two vectors."""
+        if x.width == 1:
+            return x, y
+        parts = []
+        for start in (0, x.width // 2):
+            picks = ", ".join(f"i32 {start + i // 2 + i % 2 * x.width}" for i in range(x.width))
+            chosen = f"shufflevector {x.typed}, {y.typed}, <{x.width} x i32> <{picks}>"
+            parts.append(self.define(x.dtype, x.width, chosen))
+        return parts[0], parts[1]
+
     # -- arithmetic -------------------------------------------------------------------
 
     def in_float(self, compute: Callable[..., Value], *xs: Value) -> Value:

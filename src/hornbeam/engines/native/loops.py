@@ -11,7 +11,7 @@ tree. A very long row is summed in parts of fixed length, which threads share, a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,13 +19,15 @@ import numpy as np
 from hornbeam.base import dtypes
 from hornbeam.base.dtypes import DType
 from hornbeam.base.spec import Shape
-from hornbeam.engines.native.affine import Form, Index, offset, positions
+from hornbeam.engines.native.affine import Form, Index, counted, offset, positions
 from hornbeam.engines.native.fuse import REDUCTIONS, Fusion, root_index
 from hornbeam.engines.native.llvm import HALF, I64, Function, Module, Value, index
 from hornbeam.engines.native.mathlib import VectorScalars
+from hornbeam.engines.native.mathlib import random as drawing
 from hornbeam.ir.node import Node
 from hornbeam.ir.primitives.arith import ADD, CAST, MUL, NEG, SUB
 from hornbeam.ir.primitives.movement import CONSTANT, IOTA, RESHAPE
+from hornbeam.ir.primitives.random import RANDOM_BITS
 
 FEW_COLUMNS = 1024  # columns that make units enough for threads
 PARTS = 32  # at most, of the rows of few columns
@@ -33,6 +35,22 @@ LONG = 65536  # elements of a row that is reduced in parts; too long to have lat
 PART = 32768  # elements that make one part of a long row, or of few columns
 CHUNK = 8192  # elements of a flat loop that make one unit of work for a thread
 CHEAP = frozenset((ADD, SUB, MUL, NEG, CAST))
+DRAWING = 20  # additions that one of random bits takes as long as
+
+
+class Memo(dict[Any, Value]):
+    """Values of one vector of elements, by node and element. ``following`` are those of the vector after it, if it is
+    computed together with this one."""
+
+    following: Memo | None = None
+
+
+def memos(vectors: int) -> list[Memo]:
+    """Those of ``vectors`` side by side, two and two together."""
+    made = [Memo() for _ in range(vectors)]
+    for first, second in zip(made[0::2], made[1::2], strict=False):
+        first.following = second
+    return made
 
 
 class Target(NamedTuple):
@@ -58,6 +76,7 @@ class Kernel(NamedTuple):
     scratch: int = 0
     chunked: bool = False
     nanoseconds: float = 0  # on one core, roughly: whether threads are worth waking
+    overwrites: tuple[tuple[Node, Node], ...] = ()  # (parameter, result) that may be one buffer, see ``_overwrites``
     within: int | None = None  # bytes that bodies move, where the kernel itself only calls them
 
 
@@ -135,6 +154,7 @@ class LoopEmitter:
         self.here = positions(self.full_shape) if here is None else here  # where a reduction's operand is
         self.forms: dict[tuple[Node, Form], None] = {}
         self.counters: dict[Form, None] = {}
+        self.drawn: dict[Form, None] = {}  # of the counters, those that number random bits
         self.operations = 0
         self.levels: dict[tuple[int, Form], int] = {}
         for t in self.targets:
@@ -145,12 +165,14 @@ class LoopEmitter:
         every = [form for _, form in self.forms] + list(self.counters)
         self.space = self._make_space(outer, inner, every)
         self.flat = not self.reductions and not self.space.outer
+        self.together = 2 if any(map(self._in_pairs, self.drawn)) else 1  # vectors computed together
         self.stage = 0
         self.kept: dict[tuple[int, Form], tuple[str, DType, int]] = {}  # scratch rows, and the stage that fills them
         self.scalars: dict[Node, Value] = {}
-        self.steady: dict[tuple[int, Form], Value] = {}  # values that stay the same along the row, at hand
+        self.steady = Memo()  # values that stay the same along the row, at hand
         self.buffers = tuple(dict.fromkeys(b for b, _ in self.forms))
         self.written = tuple(dict.fromkeys(t.buffer for t in self.targets))
+        self.overwrites = () if self.reductions else tuple(self._overwrites())
 
     def _make_space(self, outer: Shape, inner: Shape, forms: Sequence[Form]) -> Space:
         return Space(outer, inner, forms, flatten=not self.reductions)
@@ -180,9 +202,12 @@ class LoopEmitter:
         if read is not None:
             self.forms[read] = None
             return 0
-        if node.primitive is IOTA:
-            self.counters[at[dict(node.attrs)["axis"]]] = None
-            return 0
+        number = counted(node, at, self.rank)
+        if number is not None:
+            self.counters[number] = None
+        if node.primitive is RANDOM_BITS:
+            self.drawn[offset(at, node.shape, self.rank)] = None
+            self.operations += DRAWING
         if node.primitive.kind == "map":
             self.operations += 1 if node.primitive in CHEAP else 8
         return max((self._collect(a, i) for a, i in self._below(node, at)), default=0)
@@ -211,6 +236,31 @@ class LoopEmitter:
             return [(base, place)]
         return self.fusion.below(node, at, self.rank)
 
+    def _overwrites(self) -> Iterator[tuple[Node, Node]]:
+        """(parameter, result) for every new value of a slot that this kernel may write over the old one: it reads no
+        more of the old one than the element in whose place it is about to write, and reads that before."""
+        for t in self.targets:
+            old = self.fusion.program.renewed.get(t.buffer)
+            if old is None or old.spec != t.buffer.spec:
+                continue
+            reads = [form for buffer, form in self.forms if buffer is old]
+            if not reads or (reads == [t.to] and self._needs(t.node, t.at, old)):
+                yield old, t.buffer
+
+    def _needs(self, node: Node, at: Index, buffer: Node) -> bool:
+        """Whether computing ``node`` reads ``buffer``."""
+        seen: set[tuple[int, Form]] = set()
+        stack = [(node, at)]
+        while stack:
+            n, i = stack.pop()
+            read = self._read_of(n, i)
+            if read is not None and read[0] is buffer:
+                return True
+            if read is None and n.primitive not in (CONSTANT, IOTA) and self._key(n, i) not in seen:
+                seen.add(self._key(n, i))
+                stack += self._below(n, i)
+        return False
+
     # -- emission -------------------------------------------------------------------
 
     def emit(self) -> list[Kernel]:
@@ -228,7 +278,8 @@ class LoopEmitter:
         self.numbers = {b: i for i, b in enumerate(self.buffers)}
         last = [("ptr", "scratch"), ("i64", "unit")] if chunked else [("i64", "begin"), ("i64", "end")]
         parameters = [*(("ptr", f"b{i}") for i in range(len(self.buffers))), *last]
-        self.f = Function(self.module, self.name if not chunked else self.module.name(), parameters)
+        name = self.module.name() if chunked else self.name
+        self.f = Function(self.module, name, parameters, aliased=any(old in self.numbers for old, _ in self.overwrites))
         self.h = VectorScalars(self.f)
 
     def end(self, units: int, scratch: int = 0, work: float = 1) -> Kernel:
@@ -237,7 +288,9 @@ class LoopEmitter:
         nanoseconds = work * size * (0.03 * self.operations + 0.08 * len(self.buffers))
         operations = int(work * self.operations)
         name = self.f.finish(share=True)
-        return Kernel(name, self.buffers, units, self.written, operations, scratch, scratch > 0, nanoseconds)
+        return Kernel(
+            name, self.buffers, units, self.written, operations, scratch, scratch > 0, nanoseconds, self.overwrites
+        )
 
     def _units(self, begin: Value, end: Value) -> int:
         """Emit the loop over units ``begin`` … ``end``; returns how many units there are."""
@@ -253,20 +306,24 @@ class LoopEmitter:
         left = f.sub(index(self.space.length), start)
         count = f.intrinsic("smin", left, index(CHUNK))
         self._bases([(group, start) for group in self.space.inner])
-        vectors = f.bits("and", count, Value(str(-self.lanes), I64))
         self._hoist([(t.node, t.at) for t in self.targets])
 
-        def body(j: Value, mask: Value | None = None) -> Sequence[Value]:
-            memo: dict[Any, Value] = {}
-            for t in self.targets:
-                self._store(t, self._value(t.node, t.at, j, mask, memo), j, mask)
+        def body(j: Value, mask: Value | None = None, together: int = 1) -> Sequence[Value]:
+            for v, memo in enumerate(memos(together)):
+                at = f.add(j, index(v * self.lanes)) if v else j
+                for t in self.targets:
+                    self._store(t, self._value(t.node, t.at, at, mask, memo), at, mask)
             return ()
 
-        if self.space.length >= self.lanes:
-            f.loop(index(0), vectors, self.lanes, body, hint="j")
-        if self.space.length % self.lanes:
-            # Only the last unit has a tail.
-            f.loop(vectors, count, self.lanes, lambda j: body(j, f.tail_mask(f.sub(count, j), self.lanes)), hint="tail")
+        def masked(j: Value) -> Sequence[Value]:
+            return body(j, f.tail_mask(f.sub(count, j), self.lanes))
+
+        step = self.together * self.lanes
+        done = f.bits("and", count, Value(str(-step), I64))
+        if self.space.length >= step:
+            f.loop(index(0), done, step, lambda j: body(j, None, self.together), hint="j")
+        if self.space.length % step:  # only of the last unit
+            f.loop(done, count, self.lanes, masked if self.space.length % self.lanes else body, hint="tail")
         return ()
 
     def _row(self, row: Value) -> Sequence[Value]:
@@ -288,7 +345,7 @@ class LoopEmitter:
 
     def _bases(self, variables: Sequence[tuple[list[int], Value]]) -> None:
         """Where each buffer's row starts for these outer variables, and what each counter is there."""
-        f, self.steady = self.f, {}
+        f, self.steady = self.f, Memo()
         cache: dict[Form, Value] = {}
 
         def at(form: Form) -> Value:
@@ -339,7 +396,8 @@ class LoopEmitter:
     ) -> list[Value]:  # fmt: skip
         """Compute ``n`` elements of a row from ``start`` on; returns the totals of ``sums`` in the dtype that adds."""
         f, lanes = self.f, self.lanes
-        unroll = 4 if sums and n >= 16 * lanes else 1
+        unroll = 4 if sums and n >= 16 * lanes else 1  # sums side by side: the order of adding depends on n alone
+        turn = max(unroll, self.together)
         first = [self._start(r, lanes) for r in sums for _ in range(unroll)]
         self._hoist([*((n, at) for _, n, at in keep), *((t.node, t.at) for t in full)])
         self._hoist([(r.args[0], self.here) for r in sums])
@@ -347,8 +405,7 @@ class LoopEmitter:
         def element(i: int) -> Value:
             return index(i) if start.ref == "0" else f.add(start, index(i))
 
-        def one(j: Value, mask: Value | None, accumulators: list[Value]) -> list[Value]:
-            memo: dict[Any, Value] = {}
+        def one(j: Value, mask: Value | None, accumulators: list[Value], memo: Memo) -> list[Value]:
             for key, node, at in keep:
                 value = self._value(node, at, j, mask, memo)
                 if key not in self.kept:
@@ -364,31 +421,36 @@ class LoopEmitter:
 
         def body(j: Value, *accumulators: Value) -> list[Value]:
             out = list(accumulators)
-            for u in range(unroll):
-                at = j if u == 0 else f.add(j, index(u * lanes))
-                out[u::unroll] = one(at, None, out[u::unroll])
+            for v, memo in enumerate(memos(turn)):
+                at = j if v == 0 else f.add(j, index(v * lanes))
+                u = v % unroll
+                out[u::unroll] = one(at, None, out[u::unroll], memo)
             return out
 
-        def more(j: Value, *accumulators: Value) -> list[Value]:
+        def more(j: Value, *accumulators: Value, mask: Value | None = None) -> list[Value]:
             out = list(accumulators)
-            out[0::unroll] = one(j, None, out[0::unroll])
+            out[0::unroll] = one(j, mask, out[0::unroll], Memo())
             return out
 
-        main, vectors = n - n % (lanes * unroll), n - n % lanes
+        def masked(j: Value, *accumulators: Value) -> list[Value]:
+            return more(j, *accumulators, mask=f.tail_mask(f.sub(element(n), j), lanes))
+
+        main, vectors = n - n % (lanes * turn), n - n % lanes
         accumulators = first
         if main:
-            accumulators = f.loop(element(0), element(main), lanes * unroll, body, first, hint="j")
+            accumulators = f.loop(element(0), element(main), lanes * turn, body, first, hint="j")
+        if n > vectors > main and self.together > 1:  # one loop for both, as each would have a Threefry of its own
+            accumulators = f.loop(element(main), element(n), lanes, masked, accumulators, hint="tail")
+            main = vectors = n
         if vectors > main:
             accumulators = f.loop(element(main), element(vectors), lanes, more, accumulators, hint="j")
         if n > vectors:
-            mask = self._tail(n - vectors)
-            accumulators = list(accumulators)
-            accumulators[0::unroll] = one(element(vectors), mask, accumulators[0::unroll])
+            accumulators = more(element(vectors), *accumulators, mask=self._tail(n - vectors))
         return [self._total(r, list(accumulators[k * unroll : (k + 1) * unroll])) for k, r in enumerate(sums)]
 
     def _store_row(self, wanted: Callable[[int], bool]) -> None:
         """Store results of the row itself whose level is ``wanted``: the reductions that they need are there."""
-        memo: dict[Any, Value] = {}
+        memo = Memo()
         for t in self.row_targets(wanted):
             self._store(t, self._value(t.node, t.at, index(0), None, memo), index(0), None)
 
@@ -416,7 +478,7 @@ class LoopEmitter:
         self.scalars, self.kept, self.stage = {}, {}, 0
 
         def reduce(length: int) -> None:
-            self.steady = {}  # of the other branch
+            self.steady = Memo()  # of the other branch
             totals = self._pass(f.mul(part, index(PART)), length, self.reductions, full)
             for r, total in enumerate(totals):
                 f.store(total, partial(r, row, part))
@@ -483,6 +545,8 @@ class LoopEmitter:
             n, i = stack.pop()
             if self._at_hand(n) or n in self.reduced:
                 continue
+            if n.primitive is RANDOM_BITS:
+                return True
             if n.primitive.kind == "map":
                 if n.primitive not in CHEAP:
                     return True
@@ -508,7 +572,7 @@ class LoopEmitter:
             elif self.space.inner:
                 self._value(node, at, index(0), None, self.steady)
 
-    def _value(self, node: Node, at: Index, j: Value, mask: Value | None, memo: dict[Any, Value]) -> Value:
+    def _value(self, node: Node, at: Index, j: Value, mask: Value | None, memo: Memo) -> Value:
         key = self._key(node, at)
         if key in self.steady:
             return self.steady[key]
@@ -516,7 +580,7 @@ class LoopEmitter:
             memo[key] = self._compute(node, at, j, mask, memo)
         return memo[key]
 
-    def _compute(self, node: Node, at: Index, j: Value, mask: Value | None, memo: dict[Any, Value]) -> Value:
+    def _compute(self, node: Node, at: Index, j: Value, mask: Value | None, memo: Memo) -> Value:
         f = self.f
         if node in self.reduced:
             return self.scalars[node]
@@ -531,10 +595,38 @@ class LoopEmitter:
         if node.primitive is IOTA:
             return self._count(at[dict(node.attrs)["axis"]], node.spec.dtype, j)
         args = [self._value(a, i, j, mask, memo) for a, i in self._below(node, at)]
+        if node.primitive is RANDOM_BITS:
+            return self._draw(node, at, (args[0], args[1]), j, memo)
         if node.primitive.kind != "map":
             return args[0]
         assert node.primitive.code is not None
         return node.primitive.code(self.h, *args, **dict(node.attrs))
+
+    def _draw(self, node: Node, at: Index, key: drawing.Key, j: Value, memo: Memo) -> Value:
+        """A vector of random bits. Where its blocks have their other words in another one, that is remembered too."""
+        f, (this, form) = self.f, self._key(node, at)
+        step, dtype = self.space.inner_step(form), drawing.number_dtype(node.spec.size)
+        first = self.row_counters[form]
+        if step:
+            first = f.add(first, j if step == 1 else f.mul(j, index(step)))
+        if memo.following is not None and self._in_pairs(form):
+            word, memo.following[this, form] = drawing.side_by_side(f, key, first, dtype, self.lanes)
+            return word
+        elements = drawing.numbers(f, first, step, dtype, self.lanes if step else 1)
+        if step % 2 or self._begins_oddly(form):
+            return drawing.word(f, key, elements)
+        pair = drawing.words(f, key, f.bits("lshr", elements, f.constant(1, dtype)))
+        odd = form[-1] % 2
+        memo[this, (*form[:-1], form[-1] - 2 * odd + 1)] = pair[1 - odd]
+        return pair[odd]
+
+    def _in_pairs(self, form: Form) -> bool:
+        """Whether random bits numbered by ``form`` can be made for two vectors at a time: the first begins a block."""
+        return self.space.inner_step(form) == 1 and form[-1] % 2 == 0 and not self._begins_oddly(form)
+
+    def _begins_oddly(self, form: Form) -> bool:
+        """Whether the number where a row begins is now even, now odd."""
+        return any(form[group[-1]] % 2 for group in self.space.outer)
 
     def _count(self, form: Form, dtype: DType, j: Value) -> Value:
         f, step = self.f, self.space.inner_step(form)
@@ -743,8 +835,7 @@ class ColumnEmitter(LoopEmitter):
         columns = [column if v == 0 else f.add(column, index(v * lanes)) for v in range(vectors)]
         operands = [(r.args[0], self.here) for r in self.reductions]
 
-        def one(j: Value, accumulators: Sequence[Value]) -> list[Value]:
-            memo: dict[Any, Value] = {}
+        def one(j: Value, accumulators: Sequence[Value], memo: Memo) -> list[Value]:
             values = [self._value(node, at, j, mask, memo) for node, at in operands]
             return [
                 self._combine(r, acc, f.splat(f.cast(value, acc.dtype), lanes))
@@ -756,7 +847,8 @@ class ColumnEmitter(LoopEmitter):
                 self._bases([*variables, *kept])
                 self._hoist(operands)
                 n = len(operands)
-                return [x for i, j in enumerate(columns) for x in one(j, accumulators[i * n : i * n + n])]
+                vectors = enumerate(zip(columns, memos(len(columns)), strict=True))
+                return [x for i, (j, memo) in vectors for x in one(j, accumulators[i * n : i * n + n], memo)]
             group = reduced[depth]
             start, stop = index(0), index(self.space.size(group))
             if span is not None and self.split in group:

@@ -6,7 +6,7 @@ The Executable of a whole Program is made from one; so is a function for each bo
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +37,8 @@ class Lowered:
     places: buffer -> its place in the table of addresses; parameters come first.
     made: results with memory of their own (not parameters or constants).
     plan: where the other buffers lie in the arena.
+    in_place: pairs of a parameter and a result that may be one buffer: nobody reads the old value once the new one is
+        written.
     """
 
     def __init__(self, nests: Nests) -> None:
@@ -56,9 +58,17 @@ class Lowered:
             self.places.setdefault(root, len(self.places))
         self.made = list(dict.fromkeys(r for r in program.roots if r.primitive not in (PARAM, CONSTANT)))
         given = {*program.params, *self.made}
+        self.in_place = [] if self.host_steps else list(self._in_place(uses))
         self.plan = Plan(
             {n: (min(at), max(at)) for n, at in uses.items() if n not in given and n.primitive is not CONSTANT}
         )
+
+    def _in_place(self, uses: Mapping[Node, Sequence[int]]) -> Iterator[tuple[Node, Node]]:
+        returned = set(self.program.roots)
+        for i, step in enumerate(self.steps):
+            for old, new in step.overwrites if isinstance(step, Kernel) else ():
+                if old not in returned and max(uses.get(old, [i])) <= i == min(uses[new]):
+                    yield old, new
 
     @classmethod
     def of(cls, module: Module, program: Program, machine: Machine, templates: Mapping[str, Any]) -> Lowered:

@@ -123,6 +123,7 @@ def layout(lowered: Lowered) -> Layout:
         results=tuple(places[r] for r in lowered.made),
         arena=tuple((places[n], at) for n, at in plan.offsets.items()),
         nbytes=plan.nbytes,
+        in_place=tuple((places[old], places[new]) for old, new in lowered.in_place),
     )
 
 

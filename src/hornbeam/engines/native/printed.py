@@ -21,6 +21,7 @@ from hornbeam.engines.native.lowered import Lowered
 from hornbeam.engines.native.prepare import prepared
 from hornbeam.ir.node import Node, results
 from hornbeam.ir.primitives.movement import CONSTANT, IOTA
+from hornbeam.ir.primitives.random import RANDOM_BITS
 from hornbeam.ir.program import Program, numbered
 
 Names = dict[Node, str]
@@ -172,10 +173,13 @@ class _Loop:
         if node.primitive is IOTA:
             return self._form(at[dict(node.attrs)["axis"]])
         args = [self._value(a, i, memo, lines) for a, i in e._below(node, at)]
-        if node.primitive.kind != "map":
+        if node.primitive is RANDOM_BITS:
+            args = [*args, self._form(key[1])]
+        elif node.primitive.kind != "map":
             return args[0]
         name = self.names.get(node, "%")
-        attrs = [f"{k}={v.name if isinstance(v, np.dtype) else v!r}" for k, v in node.attrs]
+        given = () if node.primitive is RANDOM_BITS else node.attrs
+        attrs = [f"{k}={v.name if isinstance(v, np.dtype) else v!r}" for k, v in given]
         if any(n == name for n in memo.values()):
             name += "'" * (1 + sum(n.startswith(f"{name}'") for n in memo.values()))  # the same row at another element
         memo[key] = name

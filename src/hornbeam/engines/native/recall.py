@@ -77,6 +77,7 @@ def load(key: str | None) -> tuple[Compiled, bytes] | None:
         results=tuple(found["results"]),
         arena=tuple((place, offset) for place, offset in found["arena"]),
         nbytes=found["nbytes"],
+        in_place=tuple((old, new) for old, new in found["in_place"]),
     )
     compiled = Compiled(
         found["object"], tuple(found["symbols"]), layout, tuple(found["roots"]), found["shares_work"], found["flops"],
@@ -99,6 +100,7 @@ def save(key: str | None, compiled: Compiled) -> None:
         "results": layout.results,
         "arena": layout.arena,
         "nbytes": layout.nbytes,
+        "in_place": layout.in_place,
         "roots": compiled.roots,
         "shares_work": compiled.shares_work,
         "flops": compiled.flops,

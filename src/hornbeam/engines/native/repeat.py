@@ -4,8 +4,10 @@ The compiled Program stays what it is, a function of a table of addresses. Betwe
 
 - a *feed* is a parameter whose batch are rows of an array: copied together in a buffer if they are listed, or where
   they lie if they follow each other;
-- a *turn* is a result that the next run reads: it has two buffers, and what one run writes, the next finds in the place
-  of its parameter (a *move*). So state is never copied, and what a run was given is never written to;
+- a *move* puts a result in the place of the parameter that it is in the next run. So state is never copied, and what a
+  run was given is never written to;
+- a *turn* gives such a result a second buffer, so that one run does not write what it reads. Where a kernel may write
+  over what it reads (``Layout.in_place``) there is none: from the second run on, the state is updated where it lies;
 - a *stack* is a result that is kept of every run, one after the other.
 
 The job is an array of 64-bit words: a header (the numbers below), then the tables that it points to.

@@ -26,10 +26,11 @@ _PARITY = 0x1BD11BDA
 _FOLDED = 0x9E3779B9  # set apart from a key's own numbers, so folding in 0 changes the key too
 
 
-def threefry(
-    k0: np.ndarray, k1: np.ndarray, c0: np.ndarray, c1: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The two words of each block with counter (c0, c1), low word first. All uint32; arithmetic wraps."""
+def threefry(k0: Any, k1: Any, c0: Any, c1: Any) -> tuple[Any, Any]:
+    """The two words of each block with counter (c0, c1), low word first. All uint32; arithmetic wraps.
+
+    Of arrays, or of whatever has their operators: compiled code has no other Threefry.
+    """
     keys = (k0, k1, k0 ^ k1 ^ np.uint32(_PARITY))
     with np.errstate(over="ignore"):
         x, y = c0 + keys[0], c1 + keys[1]
@@ -39,7 +40,7 @@ def threefry(
             y = ((y << np.uint32(turn)) | (y >> np.uint32(32 - turn))) ^ x
             if i % 4 == 3:
                 turns = i // 4 + 1
-                x, y = x + keys[turns % 3], y + keys[(turns + 1) % 3] + np.uint32(turns)
+                x, y = x + keys[turns % 3], y + (keys[(turns + 1) % 3] + np.uint32(turns))
     return x, y
 
 
@@ -61,7 +62,9 @@ def _random_bits(key: np.ndarray, shape: Shape) -> np.ndarray:
 
 
 RANDOM_BITS = row("random_bits", kind="block", infer=_random_bits_spec, reference=_random_bits, grad=blocked)
-"""``RANDOM_BITS(key, shape=s)``: uint32 numbers; flat element e is word e % 2 of the block with counter e // 2."""
+"""``RANDOM_BITS(key, shape=s)``: uint32 numbers; flat element e is word e % 2 of the block with counter e // 2.
+
+An element needs its key and its number only, so an engine may make it wherever it is used, and again."""
 
 
 def fold_in(key: Any, data: Any) -> Any:

@@ -43,7 +43,6 @@ TEMPLATES: dict[str, Template] = {
     "dynamic_update_slice": Template(index.dynamic_update_slice, lambda node: bool(node.shape)),
     "argmax": Template(index.extremum_position),
     "argmin": Template(index.extremum_position),
-    "random_bits": Template(index.random_bits),
     "cumsum": Template(cumulative.emit),
     "cumprod": Template(cumulative.emit),
     "argsort": Template(sort.argsort),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from hornbeam.base import dtypes
 from hornbeam.engines.native.fuse import Fusion
 from hornbeam.engines.native.llvm import HALF, I64, Module, Value, index
@@ -176,74 +174,3 @@ def extremum_position(module: Module, fusion: Fusion, name: str, node: Node, mac
         f.store(f.cast(place, dtypes.int32), f.address(b.out, u, dtypes.int32))
 
     return b.units(product(node.shape), unit)
-
-
-def random_bits(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
-    """A unit makes the words of up to 4096 blocks of Threefry, as many at a time as there are lanes."""
-    from hornbeam.ir.primitives.random import threefry
-
-    b = Block(module, fusion, name, node, machine)
-    f, lanes, size = b.f, b.lanes, product(node.shape)
-    u32 = dtypes.uint32
-    per_unit = 4096
-    blocks = (size + 1) // 2
-
-    def word(x: Value) -> Word:
-        return Word(b, x)
-
-    def unit(u: Value) -> None:
-        k0, k1 = (f.splat(f.load(f.address(b.pointers[0], index(i), u32), u32), lanes) for i in range(2))
-        first = f.mul(u, index(per_unit))
-        last = f.intrinsic("smin", f.add(first, index(per_unit)), index(blocks))
-
-        def block(j: Value) -> list[Value]:
-            number = f.add(f.splat(j, lanes), f.lanes(lanes))
-            low, high = f.cast(number, u32), f.cast(f.bits("lshr", number, f.constant(32, I64, lanes)), u32)
-            x, y = threefry(word(k0), word(k1), word(low), word(high))  # type: ignore[arg-type]
-            at = f.mul(j, index(2))
-            left = f.sub(index(size), at)
-            words = _interleaved(b, x.value, y.value)  # type: ignore[attr-defined]
-            mask = f.tail_mask(left, 2 * lanes) if size % (2 * lanes) else None
-            f.store(words, f.address(b.out, at, u32), mask)
-            return []
-
-        f.loop(first, last, lanes, block, hint="b")
-
-    return b.units(max(-(-blocks // per_unit), 1) if size else 0, unit)
-
-
-class Word:
-    """uint32 lanes with the operators in which ``threefry`` is written, so that there is one Threefry."""
-
-    def __init__(self, b: Block, value: Value) -> None:
-        self.b, self.value = b, value
-
-    def _with(self, op: str, other: object) -> Word:
-        f = self.b.f
-        y = other.value if isinstance(other, Word) else f.constant(int(np.uint32(other)), dtypes.uint32, self.b.lanes)  # type: ignore[arg-type]
-        return Word(self.b, f.add(self.value, y) if op == "add" else f.bits(op, self.value, y))
-
-    def __add__(self, other: object) -> Word:
-        return self._with("add", other)
-
-    def __xor__(self, other: object) -> Word:
-        return self._with("xor", other)
-
-    def __or__(self, other: object) -> Word:
-        return self._with("or", other)
-
-    def __lshift__(self, other: object) -> Word:
-        return self._with("shl", other)
-
-    def __rshift__(self, other: object) -> Word:
-        return self._with("lshr", other)
-
-
-def _interleaved(b: Block, x: Value, y: Value) -> Value:
-    """x0, y0, x1, y1, …"""
-    f, lanes = b.f, b.lanes
-    if lanes == 1:
-        two = f.splat(x, 2)
-        return f.define(x.dtype, 2, f"insertelement {two.typed}, i32 {y.ref}, i64 1")
-    picks = ", ".join(f"i32 {i // 2 + (lanes if i % 2 else 0)}" for i in range(2 * lanes))
-    return f.define(x.dtype, 2 * lanes, f"shufflevector {x.typed}, {y.typed}, <{2 * lanes} x i32> <{picks}>")
