@@ -24,7 +24,7 @@ from hornbeam.engines.native.prepare import prepare
 from hornbeam.engines.native.target import Target as Machine
 from hornbeam.engines.native.target import host
 from hornbeam.engines.native.templates import TEMPLATES
-from hornbeam.engines.native.threads import PARALLEL_FOR, parallel_for
+from hornbeam.engines.native.threads import PARALLEL_FOR, parallel_for, probe
 from hornbeam.engines.native.watch import watch
 from hornbeam.engines.reference import ReferenceExecutable
 from hornbeam.ir.fold import is_exact
@@ -52,7 +52,7 @@ class NativeEngine:
         return costs_of(simple, Lowered.of(Module(), prepare(simple), host(), TEMPLATES))
 
 
-host()  # raises NoTarget where there is nothing to compile for
+probe()  # raises NoTarget where there is nothing to compile for, or nowhere to load it
 register(NativeEngine())
 
 
