@@ -65,7 +65,7 @@ def run(p: gemm.Product, a: np.ndarray, b: np.ndarray, c: np.ndarray, target: Ta
     for phase in code.phases:
         for chunk in reversed(range(phase.chunks)):
             pointers = [x.ctypes.data for x in (a, b, c)]
-            call(kernel[phase.name])(*pointers, at, *(x.ctypes.data for x in extra), chunk)
+            call(kernel[phase.name])(*pointers, *(x.ctypes.data for x in extra), at, chunk)
     assert (scratch[at - scratch.ctypes.data + code.scratch :] == 0xFF).all()
 
 

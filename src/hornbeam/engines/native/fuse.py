@@ -3,8 +3,9 @@
 A *cluster* becomes one kernel over one iteration space. ``loop`` clusters compute maps and views over
 ``outer + inner``, with reductions over ``inner`` along the way: a softmax is one cluster that passes once over memory.
 ``column`` clusters reduce leading axes, of several arrays if they are made of the same ones. ``block`` clusters are one
-node with a template of its own (a product, a gather), ``assemble`` ones write their parts side by side (pad, concat), a
-``host`` cluster is a row without native code, run by its reference, and there is nothing to do for an ``empty`` one.
+node with a template of its own (a product, a gather) and maybe the loop that follows it, ``assemble`` ones write their
+parts side by side (pad, concat), a ``host`` cluster is a row without native code, run by its reference, and there is
+nothing to do for an ``empty`` one.
 
 Maps, views and random bits melt into the one cluster that uses them. A value goes to memory if a block reads it, if
 several clusters do, or if it is a result; but what takes a few cheap operations on one array is computed by each
@@ -37,6 +38,7 @@ MAX_VIEWS = 64  # views on views that nothing holds
 MAX_AGAIN = 3  # cheap operations that every reader does for itself
 MAX_DRAWN = 8  # cheap operations on random bits that every reader does for itself
 BYTES_DRAWN = 3  # that come from memory in the time in which a core makes a random word, half a nanosecond
+MAX_EPILOGUE = 40  # operations that a block goes on with
 MAX_SCRATCH = 64 * 1024  # bytes of row values that a cluster may keep between its passes over a row
 
 
@@ -51,6 +53,7 @@ class Cluster:
         self.outer, self.inner = outer, inner
         self.roots = [root]  # nodes computed for their own sake; what melts into them is not listed
         self.operations = 1  # nodes computed, those that melt included
+        self.columns = 0  # of a block that goes on with the other roots: its result's last axes, along which it does
 
     @property
     def space(self) -> Shape:
@@ -80,6 +83,7 @@ class Fusion:
             for a in dict.fromkeys(node.args):
                 self.users.setdefault(a, []).append(node)
         self.used = {*self.users, *program.roots}
+        self.results = set(program.roots)
         self.memory: set[Node] = set()
         self.again: set[Node] = set()  # maps that several clusters compute, each for itself
         self.cluster_of: dict[Node, Cluster] = {}
@@ -398,7 +402,36 @@ class Fusion:
                 if cluster.kind in ("loop", "column") and cluster in graph.order and self._absorb(graph, cluster):
                     blocked.append(cluster)
             waiting = blocked if len(graph.order) < left else []
+        for cluster in clusters:
+            if cluster.kind == "block":
+                self._go_on(graph, cluster)
         return graph.ordered()
+
+    def _go_on(self, graph: Dependencies, block: Cluster) -> None:
+        """Let ``block`` go on with the loop that is alone in reading its result, if that goes over it elementwise."""
+        root = block.roots[0]
+        columns = self.templates[root.primitive.name].columns(root)
+        readers = list(graph.outputs[block])
+        if not columns or len(readers) != 1 or root in self.results:
+            return
+        (loop,) = readers
+        if loop.kind != "loop" or loop.reduces or loop.space != root.shape or loop.operations > MAX_EPILOGUE:
+            return
+        # One value takes the place of the block's. A slot's new value might do so before its old one is read.
+        placed = [r for r in self.stored(loop) if r.dtype == root.dtype]
+        if not placed or any(r in self.program.renewed for r in loop.roots) or not graph.independent(block, loop):
+            return
+        rank = len(root.shape)
+        outer, inner = root.shape[: rank - columns], root.shape[rank - columns :]
+        reads, own = Reads(self, outer, inner), {root, *loop.roots}
+        for node, form in (read for r in loop.roots for read in reads.of(r)):
+            if node is None or not together(form, root.shape, along(outer, inner)):
+                return
+            if node in own and not reads.elementwise(node, form):
+                return
+        self._join(block, loop)
+        graph.merge(block, loop)
+        block.columns = columns
 
     def _absorb(self, graph: Dependencies, cluster: Cluster) -> bool:
         """Join ``cluster`` to an earlier neighbour, and that to another, as long as one fits. Returns whether one
@@ -442,7 +475,7 @@ class Fusion:
         return all(reads.elementwise(node, form) for node, form in own)
 
     def _join(self, first: Cluster, second: Cluster) -> None:
-        if first.kind == "loop":
+        if first.kind == second.kind == "loop":
             space = common_space(first, second)
             assert space is not None
             first.outer, first.inner = space
@@ -454,10 +487,9 @@ class Fusion:
 
     def stored(self, cluster: Cluster) -> list[Node]:
         """The roots of ``cluster`` that something outside it needs in memory."""
-        results = set(self.program.roots)
         return [
             r for r in cluster.roots
-            if r in results or any(self.cluster_of.get(u) is not cluster for u in self._readers(r))
+            if r in self.results or any(self.cluster_of.get(u) is not cluster for u in self._readers(r))
         ]  # fmt: skip
 
 

@@ -275,11 +275,12 @@ class LoopEmitter:
 
     def begin(self, chunked: bool = False) -> None:
         """Begin a function of the buffers."""
-        self.numbers = {b: i for i, b in enumerate(self.buffers)}
+        self.pointers = {b: f"%b{i}" for i, b in enumerate(self.buffers)}
         last = [("ptr", "scratch"), ("i64", "unit")] if chunked else [("i64", "begin"), ("i64", "end")]
         parameters = [*(("ptr", f"b{i}") for i in range(len(self.buffers))), *last]
         name = self.module.name() if chunked else self.name
-        self.f = Function(self.module, name, parameters, aliased=any(old in self.numbers for old, _ in self.overwrites))
+        aliased = any(old in self.pointers for old, _ in self.overwrites)
+        self.f = Function(self.module, name, parameters, aliased=aliased)
         self.h = VectorScalars(self.f)
 
     def end(self, units: int, scratch: int = 0, work: float = 1) -> Kernel:
@@ -360,7 +361,7 @@ class LoopEmitter:
             return cache[form]
 
         self.row_pointers = {
-            (buffer, form): f.address(f"%b{self.numbers[buffer]}", at(form), buffer.spec.dtype)
+            (buffer, form): f.address(self.pointers[buffer], at(form), buffer.spec.dtype)
             for buffer, form in self.forms
         }
         self.row_counters = {form: at(form) for form in self.counters}
@@ -785,7 +786,7 @@ class ColumnEmitter(LoopEmitter):
                     value = f.load(f.address(base, f.add(j, index(part * size)), dtype), dtype, lanes, mask)
                     total = value if total is None else self._combine(root, total, value)
                 assert total is not None
-                f.store(f.cast(total, root.dtype), f.address(f"%b{self.numbers[root]}", j, root.dtype), mask)
+                f.store(f.cast(total, root.dtype), f.address(self.pointers[root], j, root.dtype), mask)
 
         whole = size - size % lanes
         f.loop(index(0), index(whole), lanes, lambda j: vector(j, None), hint="j")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from hornbeam.engines.native.affine import combine, dense_strides, positions
+from hornbeam.engines.native.epilogue import Epilogue
 from hornbeam.engines.native.fuse import Cluster, Fusion, broadcast_index
 from hornbeam.engines.native.llvm import Module
 from hornbeam.engines.native.loops import ColumnEmitter, Kernel, LoopEmitter, Target, targets_of
@@ -21,14 +22,17 @@ MAX_PARTS = 8  # of a concat in one loop
 
 
 class BlockEmitter:
-    """The kernels of a node that has a template."""
+    """The kernels of a node that has a template, and of the loop that it goes on with."""
 
-    def __init__(self, module: Module, fusion: Fusion, name: str, node: Node, machine: Machine) -> None:
-        self.module, self.fusion, self.name, self.node, self.machine = module, fusion, name, node, machine
+    def __init__(self, module: Module, fusion: Fusion, name: str, cluster: Cluster, machine: Machine) -> None:
+        self.module, self.fusion, self.name, self.machine = module, fusion, name, machine
+        self.node = cluster.roots[0]
+        self.epilogue = Epilogue(module, fusion, cluster, machine.lanes) if cluster.columns else None
 
     def emit(self) -> list[Kernel]:
         template = self.fusion.templates[self.node.primitive.name]
-        return list(template.emit(self.module, self.fusion, self.name, self.node, self.machine))
+        more = {"epilogue": self.epilogue} if self.epilogue else {}
+        return list(template.emit(self.module, self.fusion, self.name, self.node, self.machine, **more))
 
 
 class Nest(NamedTuple):
@@ -77,7 +81,7 @@ def lower_cluster(module: Module, fusion: Fusion, cluster: Cluster, machine: Mac
     elif cluster.kind == "assemble":
         emitters = _assembled(module, fusion, root, lanes)
     elif cluster.kind == "block":
-        emitters = [BlockEmitter(module, fusion, name, root, machine)]
+        emitters = [BlockEmitter(module, fusion, name, cluster, machine)]
     return Nest(cluster, emitters)
 
 

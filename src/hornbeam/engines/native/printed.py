@@ -13,6 +13,7 @@ import numpy as np
 
 from hornbeam.base.spec import Spec
 from hornbeam.engines.native.affine import Form, Index, dense_strides
+from hornbeam.engines.native.epilogue import Epilogue
 from hornbeam.engines.native.fuse import Fusion
 from hornbeam.engines.native.llvm import Module
 from hornbeam.engines.native.loops import CHUNK, LONG, PART, ColumnEmitter, LoopEmitter, Target
@@ -80,6 +81,8 @@ def _emitter(emitter: Any, names: Names, nests: Nests) -> list[str]:
         return [f"on the host: {_block(emitter, names)}"]
     if isinstance(emitter, BlockEmitter):
         lines = [f"block: {_block(emitter.node, names)}"]
+        if emitter.epilogue:
+            lines += ["then:", *(f"  {line}" for line in _Loop(emitter.epilogue, names).stored())]
         for name, value in emitter.node.attrs:
             for body in value if isinstance(value, tuple) else (value,):
                 if isinstance(body, Program):
@@ -132,6 +135,10 @@ class _Loop:
         body = [line for i, lines in enumerate(told) for line in (f"pass {i + 1}:", *(f"  {x}" for x in lines))]
         return [f"{header}, {len(told)} passes:", *body]
 
+    def stored(self) -> list[str]:
+        """What is computed for each element and where it goes."""
+        return self._pass([], self.e.targets, [])
+
     def _pass(self, sums: Sequence[Node], full: Sequence[Target], keep: Sequence[Any]) -> list[str]:
         lines: list[str] = []
         memo: dict[Any, str] = {}
@@ -159,7 +166,7 @@ class _Loop:
         """What ``node`` at ``at`` is called; what it takes to compute it is added to ``lines``."""
         e = self.e
         key = e._key(node, at)
-        if node in e.reduced:
+        if node in e.reduced or (isinstance(e, Epilogue) and node is e.given):
             return self.names[node]
         if key in self.kept:
             return self.kept[key]

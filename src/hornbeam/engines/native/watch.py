@@ -148,7 +148,7 @@ class Watched:
 def rows_of(fusion: Fusion, cluster: Cluster) -> tuple[Program, list[Node], list[Node]]:
     """What ``cluster`` computes, as a Program of its own: of the nodes it reads (second), what it stores (third)."""
     root = cluster.roots[0]
-    if cluster.kind == "loop":
+    if cluster.kind == "loop" or cluster.columns:
         outputs = fusion.stored(cluster)
     elif isinstance(root.spec, Spec):
         outputs = list(cluster.roots)

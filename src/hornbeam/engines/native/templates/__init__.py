@@ -15,11 +15,14 @@ from hornbeam.ir.node import Node
 
 class Template(NamedTuple):
     """``emit(module, fusion, name, node, machine)`` makes kernels for nodes that ``takes``. A view among the arguments
-    is copied first unless the template ``reads_through`` it."""
+    is copied first unless the template ``reads_through`` it. One that can go on with a loop over its result has it as
+    the argument ``epilogue`` of ``emit``; ``columns`` are the result's last axes along which it has vectors, 0 if it
+    can't."""
 
-    emit: Callable[[Module, Fusion, str, Node, Target], list[Kernel]]
+    emit: Callable[..., list[Kernel]]
     takes: Callable[[Node], bool] = lambda node: True
     reads_through: Callable[[Fusion, Node, Node], bool] = lambda fusion, node, view: False
+    columns: Callable[[Node], int] = lambda node: 0
 
 
 def _scatters(node: Node) -> bool:
@@ -36,7 +39,7 @@ TEMPLATES: dict[str, Template] = {
     "conv": Template(depthwise.conv, conv.takes),
     "conv_input_grad": Template(depthwise.conv_input_grad, conv.takes),
     "conv_kernel_grad": Template(depthwise.conv_kernel_grad, conv.takes),
-    "dot": Template(dot.emit, dot.takes, dot.reads_through),
+    "dot": Template(dot.emit, dot.takes, dot.reads_through, dot.columns),
     "gather": Template(index.gather),
     "scatter": Template(index.scatter, _scatters),
     "dynamic_slice": Template(index.dynamic_slice, lambda node: bool(node.shape)),

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from hornbeam.base.spec import Shape
 from hornbeam.engines.native.affine import dense_strides, identity, offset
+from hornbeam.engines.native.epilogue import Epilogue
 from hornbeam.engines.native.fuse import Fusion
 from hornbeam.engines.native.llvm import Module
 from hornbeam.engines.native.loops import Kernel
@@ -76,24 +77,45 @@ def reads_through(fusion: Fusion, node: Node, view: Node) -> bool:
     return all(s is not None for s in strides) and product_of(node, [s for s in strides if s is not None]) is not None
 
 
-def emit(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
+def columns(node: Node) -> int:
+    """How many of the result's last axes are the columns of the product, if there are several columns."""
+    y, attrs = node.args[1], dict(node.attrs)
+    free = [i for i in range(len(y.shape)) if i not in (*attrs["batch"][1], *attrs["contract"][1])]
+    return len(free) if _size(y.shape, free) > 1 else 0
+
+
+def emit(
+    module: Module, fusion: Fusion, name: str, node: Node, machine: Target, epilogue: Epilogue | None = None
+) -> list[Kernel]:
     """A kernel for each phase: packing, multiplying, adding what was split."""
     strides = [operand_strides(fusion, a) for a in node.args]
-    product = product_of(node, [s for s in strides if s is not None])
-    assert product is not None
-    code = module.shared(("gemm", product), lambda: gemm.emit(module, name, product, machine))
+    found = product_of(node, [s for s in strides if s is not None])
+    assert found is not None
+    product = gemm.collapsed(found)
     x, y = (fusion.memory_of(a) for a in node.args)
-    buffers = (x, y, node)
+    buffers: tuple[Node, ...] = (x, y, node)
+    writes: tuple[Node, ...] = (node,)
+    work = product.flops / 100
+    if epilogue is None:
+        code = module.shared(("gemm", product), lambda: gemm.emit(module, name, product, machine))
+    else:
+        epilogue.rows = product.m
+        code = module.shared(
+            ("gemm", product, epilogue.key),
+            lambda: gemm.emit(module, name, product, machine, epilogue, epilogue.names),
+        )
+        buffers, writes = (x, y, epilogue.out, *epilogue.others), epilogue.written
+        work += epilogue.nanoseconds
     return [
         Kernel(
             phase.name,
             buffers,
             phase.chunks,
-            (node,),
+            writes,
             product.flops if i == 0 else 0,
             code.scratch,
             chunked=True,
-            nanoseconds=product.flops / 100,
+            nanoseconds=work,
         )
         for i, phase in enumerate(code.phases)
     ]

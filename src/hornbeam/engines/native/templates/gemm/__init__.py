@@ -48,7 +48,7 @@ def emit(
     how: Plan | None = None,
 ) -> Gemm:
     """Add the functions of ``product`` to ``module``."""
-    product = _collapsed(product)
+    product = collapsed(product)
     if product.batches * product.m * product.n == 0:
         return Gemm((), 0)
     how = how or plan(product, target)
@@ -56,7 +56,7 @@ def emit(
     return emit_vector(emitter) if min(product.m, product.n) == 1 else Blocks(emitter).emit()
 
 
-def _collapsed(p: Product) -> Product:
+def collapsed(p: Product) -> Product:
     """Without batch dimensions of 1, and those that only A has taken as rows of A."""
     keep = [i for i, d in enumerate(p.batch) if d != 1]
     a, b, c = (Strides(tuple(s.batch[i] for i in keep), s.row, s.column) for s in (p.a, p.b, p.c))

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from hornbeam.engines.native.llvm import I64, Function, Value, index
-from hornbeam.engines.native.templates.gemm.arithmetic import divide, plus, plus_value, smaller, times
+from hornbeam.engines.native.templates.gemm.arithmetic import (
+    divide,
+    floor_multiple,
+    plus,
+    plus_value,
+    smaller,
+    times,
+)
 from hornbeam.engines.native.templates.gemm.emitter import Emitter
 from hornbeam.engines.native.templates.gemm.packing import Packing
-from hornbeam.engines.native.templates.gemm.product import Gemm, Phase
+from hornbeam.engines.native.templates.gemm.product import Epilogue, Gemm, Phase
 from hornbeam.engines.native.templates.gemm.sums import sum_phase
 from hornbeam.engines.native.templates.gemm.tiles import Tiles
 
@@ -92,7 +99,6 @@ class Blocks:
         def of_k(k0: Value) -> list[Value]:
             count = smaller(f, f.sub(k_stop, k0), index(how.kc))
             first = f.compare("eq", k0, first_k)
-            last = f.compare("ge", plus(f, k0, how.kc), k_stop)
             a_k = f.address(a, times(f, k0, p.a.column), p.dtype)
             if how.pack_a:
 
@@ -123,7 +129,7 @@ class Blocks:
 
             def tile(i: Value, j: Value, a_i: str, b_j: str, following: str) -> list[Value]:
                 ahead = self.tiles.line_ahead(f, following, f.sub(i, row), count) if following else ""
-                self.tiles.call(f, a_i, b_j, c, batch, i, j, count, first, last, ahead)
+                self.tiles.call(f, a_i, b_j, c, i, j, count, first, ahead)
                 return []
 
             def tiles_of_column(j: Value) -> list[Value]:
@@ -146,4 +152,35 @@ class Blocks:
             of_k(first_k)
         else:
             f.loop(first_k, k_stop, how.kc, of_k, hint="k")
+        if self.e.epilogue and how.splits == 1:
+            rows, columns = (row, row_stop), (column, column_stop)
+            self.go_on(f, self.e.epilogue, c, batch, *((columns, rows) if how.swap else (rows, columns)))
         return []
+
+    def go_on(
+        self, f: Function, epilogue: Epilogue, c: str, batch: Value, rows: tuple[Value, Value],
+        columns: tuple[Value, Value],
+    ) -> None:  # fmt: skip
+        """What the epilogue makes of these rows and columns of C, which are in cache, in their place. By whole rows of
+        a chunk and not by tiles: what else it reads and writes is then as long as can be from end to end."""
+        p, lanes = self.p.swapped if self.how.swap else self.p, self.how.lanes
+        (first, stop), (left, right) = rows, columns
+        lanes = lanes if p.c.column == 1 else 1
+
+        def row(i: Value) -> list[Value]:
+            def vector(j: Value, mask: Value | None = None) -> list[Value]:
+                at = f.address(c, f.add(times(f, i, p.c.row), times(f, j, p.c.column)), p.result)
+                value = epilogue(f, f.load(at, p.result, lanes, mask), batch, i, j, mask)
+                f.store(f.cast(value, p.result), at, mask)
+                return []
+
+            def masked(j: Value) -> list[Value]:
+                return vector(j, f.tail_mask(f.sub(right, j), lanes))
+
+            whole = plus_value(f, left, floor_multiple(f, f.sub(right, left), lanes))
+            f.loop(left, whole, lanes, vector, hint="v")
+            if p.n % lanes:
+                f.loop(whole, right, lanes, masked, hint="tail")
+            return []
+
+        f.loop(first, stop, 1, row, hint="row")

@@ -59,7 +59,7 @@ class Emitter:
         return f
 
     def phase_function(self, name: str) -> Function:
-        pointers = [("ptr", x) for x in ("A", "B", "C", "scratch", *self.extra)]
+        pointers = [("ptr", x) for x in ("A", "B", "C", *self.extra, "scratch")]
         f = self.function(name, *pointers, ("i64", "chunk"))
         if self.how.swap:  # A of the computed product is B of the caller's
             f.header = f.header.replace("%A,", "%X,").replace("%B,", "%A,").replace("%X,", "%B,")

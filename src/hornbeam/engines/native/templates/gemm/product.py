@@ -63,7 +63,7 @@ class Product:
 
 
 class Phase(NamedTuple):
-    """``@name(ptr A, ptr B, ptr C, ptr scratch, ptr extra ..., i64 chunk)`` for every chunk, in any order."""
+    """``@name(ptr A, ptr B, ptr C, ptr extra ..., ptr scratch, i64 chunk)`` for every chunk, in any order."""
 
     name: str
     chunks: int

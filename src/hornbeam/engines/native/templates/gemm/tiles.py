@@ -29,12 +29,11 @@ class Tiles:
         self.e, self.p, self.how, self.panel = emitter, emitter.p, emitter.how, emitter.panel
 
     def call(
-        self, f: Function, a: str, b: str, c: str, batch: Value, i: Value, j: Value, count: Value, first: Value,
-        last: Value, ahead: str,
-    ) -> None:  # fmt: skip
+        self, f: Function, a: str, b: str, c: str, i: Value, j: Value, count: Value, first: Value, ahead: str
+    ) -> None:
         """``ahead``: what to prefetch meanwhile, if tiles prefetch (``self.ahead``)."""
         p = self.p
-        more = "".join(f"ptr {x}, " for x in ([ahead] if self.ahead else []) + [f"%{x}" for x in self.e.extra])
+        more = f"ptr {ahead}, " if self.ahead else ""
         options: list[tuple[Value | None, Callable[[], None]]] = []
         for columns in variants(p.n, self.panel):
             for rows in variants(p.m, self.how.mr):
@@ -42,8 +41,8 @@ class Tiles:
 
                 def action(name: str = name) -> None:
                     f.emit(
-                        f"call void @{name}(ptr {a}, ptr {b}, ptr {c}, {more}i64 {batch.ref}, i64 {i.ref}, "
-                        f"i64 {j.ref}, i64 {count.ref}, i1 {first.ref}, i1 {last.ref})"
+                        f"call void @{name}(ptr {a}, ptr {b}, ptr {c}, {more}i64 {i.ref}, "
+                        f"i64 {j.ref}, i64 {count.ref}, i1 {first.ref})"
                     )
 
                 inside = f.bits(
@@ -66,13 +65,13 @@ class Tiles:
         return f.address(panel, f.mul(divide(f, tile, self.how.mr)[0], lines), dtypes.uint8)
 
     def function(self, rows: int, columns: int) -> str:
-        """One tile over ``count`` of k. ``first``: the sums start here; ``last``: they end here."""
+        """One tile over ``count`` of k. ``first``: the sums start here."""
         p, how = self.p, self.how
         name = f"{self.e.name}.tile{rows}x{columns}"
         if any(f"@{name}(" in g[:200] for g in self.e.module.functions):
             return name
-        pointers = [("ptr", x) for x in ("a", "b", "c", *(["ahead"] if self.ahead else []), *self.e.extra)]
-        numbers = [("i64", x) for x in ("batch", "i", "j", "count")] + [("i1", "first"), ("i1", "last")]
+        pointers = [("ptr", x) for x in ("a", "b", "c", *(["ahead"] if self.ahead else []))]
+        numbers = [("i64", x) for x in ("i", "j", "count")] + [("i1", "first")]
         f = self.e.function(name, *pointers, *numbers, internal=True)
         lanes = how.lanes
         vectors = -(-columns // lanes)
@@ -186,19 +185,10 @@ class Tiles:
     ) -> None:
         _, s, dtype = self.c_strides
         lanes = self.how.lanes
-        epilogue = self.e.epilogue if self.how.splits == 1 else None
-        if s == 1 and not (epilogue and self.how.swap):
-
-            def straight(finish: bool) -> None:
-                for r in range(rows):
-                    for v, mask in enumerate(masks):
-                        value = sums[r * len(masks) + v]
-                        if finish and epilogue:
-                            row, column = plus(f, Value("%i", I64), r), plus(f, Value("%j", I64), v * lanes)
-                            value = epilogue(f, value, Value("%batch", I64), row, column, mask)
-                        f.store(f.cast(value, dtype), self.c_address(f, r, v * lanes), mask)
-
-            self.at_last(f, straight, epilogue is not None)
+        if s == 1:
+            for r in range(rows):
+                for v, mask in enumerate(masks):
+                    f.store(f.cast(sums[r * len(masks) + v], dtype), self.c_address(f, r, v * lanes), mask)
             return
 
         # Columns are apart: through memory, as rows of the tile turned (rows of C if the product is swapped).
@@ -206,20 +196,12 @@ class Tiles:
         memory = f.alloca(self.p.compute, rows * width)
         for at, value in enumerate(sums):
             f.store(value, f.address(memory, index(at * lanes), self.p.compute))
-        self.at_last(f, lambda finish: self.store_turned(f, rows, columns, width, memory, finish), epilogue is not None)
+        self.store_turned(f, rows, columns, width, memory)
 
-    def at_last(self, f: Function, store: Callable[[bool], None], special: bool) -> None:
-        """``store(True)`` where the sums are finished, ``store(False)`` before, if there is a difference."""
-        if not special or self.e.blocks == 1:
-            store(special)
-            return
-        choose(f, [(Value("%last", dtypes.bool_), lambda: store(True)), (None, lambda: store(False))])
-
-    def store_turned(self, f: Function, rows: int, columns: int, width: int, memory: str, finish: bool) -> None:
+    def store_turned(self, f: Function, rows: int, columns: int, width: int, memory: str) -> None:
         """Column ``j`` of the tile holds ``rows`` values, gathered and stored as vectors if rows are adjacent in C."""
         r, s, dtype = self.c_strides
         lanes, p = self.how.lanes, self.p
-        epilogue = self.e.epilogue if finish else None
 
         def column(j: Value) -> list[Value]:
             for start in range(0, rows, lanes):
@@ -234,9 +216,6 @@ class Tiles:
                     else:
                         value = f.load(base, p.compute)
                     row, at = plus(f, Value("%i", I64), piece), f.add(Value("%j", I64), j)
-                    if epilogue:
-                        where = (at, row) if self.how.swap else (row, at)
-                        value = epilogue(f, value, Value("%batch", I64), *where, mask)
                     to = f.address("%c", f.add(times(f, row, r), times(f, at, s)), dtype)
                     f.store(f.cast(value, dtype), to, mask)
             return []
