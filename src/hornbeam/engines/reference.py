@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +35,6 @@ class ReferenceExecutable:
     """Steps in order; a value is let go after its last use, so memory stays near the peak that the graph needs."""
 
     def __init__(self, program: Program) -> None:
-        self.program = program
         slots: dict[Node, int] = {node: i for i, node in enumerate((*program.params, *program.nodes))}
         self.roots = [slots[r] for r in program.roots]
         self.count = len(program.params)
@@ -51,33 +50,39 @@ class ReferenceExecutable:
             Step(n, n.primitive.reference, dict(n.attrs), [slots[a] for a in n.args], slots[n], dying.get(n, []))
             for n in program.nodes
         ]
-        self.at_peak = self._at_peak(slots)
-        self.peak_bytes = sum(costs.nbytes(n) for n in self.at_peak)
+        self.peak_bytes, self.fullest = self._peak([costs.nbytes(n) for n in slots])
         self.flops, self.bytes_moved = costs.flops(program), costs.bytes_of_rows(program)
 
-    def _at_peak(self, slots: Mapping[Node, int]) -> list[Node]:
-        """The nodes whose values are held when they take the most memory."""
-        nodes = list(slots)
-        held = dict.fromkeys(nodes[: self.count])
-        live = peak = sum(map(costs.nbytes, held))
-        most = list(held)
-        for step in self.steps:
-            held[step.node] = None
-            live += costs.nbytes(step.node)
+    def _peak(self, sizes: Sequence[int]) -> tuple[int, int]:
+        """The most bytes that are held at once, and after how many steps."""
+        live = peak = sum(sizes[: self.count])
+        fullest = 0
+        for i, step in enumerate(self.steps, 1):
+            live += sizes[step.target]
             if live > peak:
-                peak, most = live, list(held)
-            for i in step.dead:
-                del held[nodes[i]]
-                live -= costs.nbytes(nodes[i])
-        return most
+                peak, fullest = live, i
+            live -= sum(sizes[i] for i in step.dead)
+        return peak, fullest
 
-    def costs(self) -> Costs:
-        """What a run takes: the values that rows have given and that later ones, or the caller, need."""
-        program, totals = self.program, Counter[str]()
+    def _held(self, program: Program) -> list[Node]:
+        """The nodes whose values are there when memory is fullest."""
+        held = dict(enumerate(program.params))
+        for i, step in enumerate(self.steps[: self.fullest], 1):
+            held[step.target] = step.node
+            for dead in step.dead if i < self.fullest else ():
+                del held[dead]
+        return list(held.values())
+
+    def costs(self, program: Program) -> Costs:
+        """What a run takes: the values that rows have given and that later ones, or the caller, need.
+
+        ``program`` is what it was made of; it is not kept, as it would keep variables alive.
+        """
+        totals = Counter[str]()
         names = costs.ends(program)
         roles = dict.fromkeys(program.roots, "result") | dict.fromkeys(program.params, "argument")
         buffers = []
-        for node in self.at_peak:
+        for node in self._held(program):
             role = "constant" if node.primitive is CONSTANT else roles.get(node, "arena")
             totals[role] += costs.nbytes(node)
             specs = [node.spec] if isinstance(node.spec, Spec) else node.spec
@@ -137,7 +142,8 @@ class ReferenceEngine:
         return executable
 
     def plan(self, program: Program, options: Options) -> Costs:
-        return ReferenceExecutable(simplify(program)).costs()
+        simple = simplify(program)
+        return ReferenceExecutable(simple).costs(simple)
 
 
 register(ReferenceEngine())

@@ -47,7 +47,7 @@ class NativeEngine:
 
     def plan(self, program: Program, options: Options) -> Costs:
         if needs_no_compiler(program):
-            return ReferenceExecutable(program).costs()
+            return ReferenceExecutable(program).costs(program)
         simple = simplify(program)
         return costs_of(simple, Lowered.of(Module(), prepare(simple), host(), TEMPLATES))
 
