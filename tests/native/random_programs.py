@@ -738,7 +738,35 @@ def smallest(program: Program, values: Arrays, fails: Callable[[Program, Arrays]
                 program, values = other
                 progress = True
                 break
+        for node, new in simpler_bodies(program) if not progress else ():
+            rest = substitute(program.roots, {node: new, **{p: p for p in program.params}})
+            other = trimmed(program.params, values, rest)
+            if fails(*other):
+                program, values = other
+                progress = True
+                break
     return program, values
+
+
+def simpler_bodies(program: Program) -> Iterator[tuple[Node, Node]]:
+    """Each node of control flow, and what it is with zeros in the place of a node of one of its bodies."""
+
+    def simpler(body: Program) -> Iterator[Program]:
+        inputs = {p: p for p in body.inputs}
+        for inner in reversed(body.nodes):
+            if inner.primitive is not movement.CONSTANT and isinstance(inner.spec, Spec):
+                zeros = constant(np.zeros(inner.shape, inner.dtype))
+                yield Program(body.inputs, substitute(body.outputs, {inner: zeros, **inputs}), name=body.name)
+        for inner, new in simpler_bodies(body):
+            yield Program(body.inputs, substitute(body.outputs, {inner: new, **inputs}), name=body.name)
+
+    for node in program.nodes:
+        for name, value in node.attrs:
+            together = value if isinstance(value, tuple) else (value,)
+            for i, body in enumerate(together):
+                for other in simpler(body) if isinstance(body, Program) else ():
+                    changed = (*together[:i], other, *together[i + 1 :]) if isinstance(value, tuple) else other
+                    yield node, make(node.primitive, node.args, {**dict(node.attrs), name: changed})
 
 
 def trimmed(params: Sequence[Node], values: Arrays, roots: Sequence[Node]) -> tuple[Program, Arrays]:

@@ -25,7 +25,7 @@ from hornbeam.ir.bind import constant, interpreting
 from hornbeam.ir.node import NODES, Node, param
 from hornbeam.ir.primitives import arith, contract, movement, reduce
 from hornbeam.ir.program import Program, evaluate
-from tests.native.random_programs import Maker, check, random_array, report, same
+from tests.native.random_programs import Maker, check, random_array, report, same, smallest
 from tests.native.test_sharing import native_rows
 
 CASES = int(os.environ.get("HORNBEAM_FUZZ", "0"))
@@ -64,6 +64,29 @@ def test_of_all_kinds() -> None:
         if not missing:
             break
     assert not missing
+
+
+def test_what_fails_is_cut_down() -> None:
+    """A "mistake" in one row, anywhere: what is left has little else, in bodies too."""
+    sizes = []
+    for seed in range(30):
+        program, values = Maker(seed).program(60)
+        inside = [name for n in program.nodes for b in bodies(n) for name in sorted(rows_in(b)) if name in EASY]
+        for name in inside[:1]:
+            with interpreting(NODES):
+                small, given = smallest(program, values, lambda p, v, name=name: name in rows_in(p))  # type: ignore[misc]
+            assert name in rows_in(small) and len(given) == len(small.params)
+            sizes.append((size_of(program), size_of(small)))
+    assert len(sizes) >= 5 and max(small for _, small in sizes) <= 12, sizes
+
+
+EASY = ("tanh", "exp", "rsqrt", "neg", "sub", "mul")
+
+
+def size_of(program: Program) -> int:
+    """How many nodes it has, in bodies too, but constants and names of results."""
+    counted = (n for n in program.nodes if n.primitive not in (movement.CONSTANT, movement.PICK))
+    return sum(1 + sum(map(size_of, bodies(n))) for n in counted)
 
 
 def rows_in(program: Program) -> set[str]:
