@@ -398,6 +398,53 @@ def test_mixed_precision_trains():
     assert all(w.dtype == np.float32 for w in model.get_weights())
 
 
+def images():
+    pixels = [keras.layers.Reshape((2, 2, 1)), keras.layers.UpSampling2D(3), keras.layers.Conv2D(4, 3, padding="same")]
+    pooled = [keras.layers.AveragePooling2D(2, 1), keras.layers.MaxPooling2D(2, 1, "same"), keras.layers.Flatten()]
+    middle = [keras.layers.BatchNormalization(), keras.layers.DepthwiseConv2D(3, 2, padding="same")]
+    return [*pixels, *middle, *pooled]
+
+
+def attention():
+    x = keras.Input((2, 4))
+    return [
+        keras.layers.Reshape((1, 4)),
+        keras.layers.UpSampling1D(2),
+        keras.Model(x, keras.layers.MultiHeadAttention(2, 3)(x, x)),
+        keras.layers.Flatten(),
+    ]
+
+
+MIXED = {
+    "Dense": lambda: [keras.layers.Dense(7, activation="gelu")],
+    "Conv2D": images,
+    "LSTM": lambda: [keras.layers.Reshape((4, 1)), keras.layers.LSTM(5)],
+    "MultiHeadAttention": attention,
+}
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("layers", MIXED.values(), ids=MIXED)
+def test_mixed_precision_trains_in_native_code_as_float32_does(layers, policy):
+    def losses():
+        keras.utils.set_random_seed(4)
+        model = keras.Sequential([keras.Input((4,)), *layers(), keras.layers.Dense(1, dtype="float32")])
+        model.compile("adam", "mse")
+        ledger = hb.current_session().ledger
+        before = ledger.counts["host step"]  # an orthogonal matrix takes one
+        history = quiet(model, X, Y, batch_size=10, epochs=3).history
+        assert ledger.counts["host step"] == before, ledger.entries
+        return history["loss"]
+
+    expected = losses()
+    keras.config.set_dtype_policy(policy)
+    try:
+        mixed = losses()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_allclose(mixed, expected, rtol=0.05)
+
+
 # -- sessions --------------------------------------------------------------------------------------------------------
 
 

@@ -56,14 +56,23 @@ def test_equal_layers_share_their_kernels():
     assert len(names) == 6 and len(set(names)) == 1
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("threads", [2, 3, 8])
-def test_the_same_bits_for_any_number_of_threads(threads):
+def test_the_same_bits_for_any_number_of_threads(threads, dtype):
     rng = np.random.default_rng(0)
-    x, w = (hb.tensor(rng.normal(size=(600, 600)).astype("float32")) for _ in range(2))
+    x, w = (hb.tensor(rng.normal(size=(600, 600)).astype(dtype)) for _ in range(2))
+
+    def images(x, w):
+        return hb.nn.conv(x.reshape((20, 30, 30, 20)), w[:3, :480].reshape((3, 3, 20, 8)), padding="same")
+
+    def compute(x, w):
+        return hb.nn.softmax(x @ w), hb.sum(x * w, axis=0), hb.mean(hb.exp(w)), images(x, w), *gradients(x, w)
+
+    gradients = hb.grad(lambda x, w: hb.sum(images(x, w) * 0.5), (0, 1))
 
     def run(count):
         with hb.Session(threads=count):
-            fn = hb.function(lambda x, w: (hb.nn.softmax(x @ w), hb.sum(x * w, axis=0), hb.mean(hb.exp(w))))
+            fn = hb.function(compute)
             return [t.numpy().tobytes() for t in fn(x, w)]
 
     assert run(threads) == run(1)

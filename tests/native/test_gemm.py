@@ -14,7 +14,7 @@ import pytest
 from hornbeam.base import dtypes
 from hornbeam.engines.native import jit
 from hornbeam.engines.native.llvm import Function, Module, Value
-from hornbeam.engines.native.target import Target, host
+from hornbeam.engines.native.target import Target, host, multiplies_pairs
 from hornbeam.engines.native.templates import gemm
 
 rng = np.random.default_rng(0)
@@ -134,13 +134,15 @@ PLANS = [
 ]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16, np.float16])
 @pytest.mark.parametrize("options", PLANS, ids=str)
-def test_every_plan_gives_the_same_bits(options):
-    a, b = normal((2, 41, 64)), normal((2, 64, 53))
+def test_every_plan_gives_the_same_bits(options, dtype):
+    a, b = normal((2, 41, 64), dtype), normal((2, 64, 53), dtype)
 
     def how(p: gemm.Product) -> gemm.Plan:
         chosen = replace(gemm.plan(p, host()), **options)
-        return replace(chosen, mb=2 * chosen.mr, nb=2 * chosen.nv * chosen.lanes)
+        own_b = chosen.own_b and chosen.pack_b
+        return replace(chosen, mb=2 * chosen.mr, nb=2 * chosen.nv * chosen.lanes, own_b=own_b)
 
     expected = multiply(a, b)
     for x, y, z in ("CCC", "FCF", "CFC"):
@@ -177,7 +179,9 @@ def test_integers_wrap(dtype, size):
 
 
 @pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float16])
-@pytest.mark.parametrize("size", [(33, 70, 500), (1, 40, 200), (40, 1, 200), (128, 10, 64), (3, 3, 5000)], ids=str)
+@pytest.mark.parametrize(
+    "size", [(33, 70, 500), (1, 40, 200), (40, 1, 200), (128, 10, 64), (3, 3, 5000), (90, 100, 5001)], ids=str
+)
 def test_half_precision_adds_in_float32(dtype, size):
     m, n, k = size
     a, b = normal((m, k), dtype), normal((k, n), dtype)
@@ -187,6 +191,90 @@ def test_half_precision_adds_in_float32(dtype, size):
         expected = wide.astype(np.float32).astype(out).astype(np.float64)
         tolerance = {ml_dtypes.bfloat16: 2**-7, np.float16: 2**-10, np.float32: 2**-20}[out]
         assert (np.abs(c.astype(np.float64) - expected) <= tolerance * np.abs(expected) + 1e-3).all()
+
+
+BFLOAT16 = ml_dtypes.bfloat16
+PAIRED = [(2, 3, 4), (5, 2, 9), (15, 33, 7), (29, 65, 31), (64, 64, 64), (200, 3, 50), (61, 47, 301), (100, 96, 1),
+          (9, 9, 20001), (90, 100, 5001), (300, 40, 65), (33, 300, 130)]  # fmt: skip
+pairs_run = pytest.mark.skipif(not host().has("avx512bf16"), reason="this CPU has no vdpbf16ps")
+
+
+def paired(lanes: int = 16) -> Target:
+    return replace(host().with_lanes(lanes), bf16_dot=True)
+
+
+def test_pairs_are_for_cpus_on_which_they_are_faster():
+    able = dict.fromkeys(("avx512bf16", "avx512vl"), True)
+    assert multiplies_pairs("znver5", able) and not multiplies_pairs("znver4", {})
+    assert not multiplies_pairs("emeraldrapids", able)
+    product = described(*(np.empty((40, 40), BFLOAT16) for _ in range(3)))
+    assert not gemm.plan(product, replace(host(), bf16_dot=False)).pairs
+    assert gemm.plan(product, replace(host().with_lanes(8), bf16_dot=True)).pairs
+    assert not gemm.plan(product, replace(host().with_lanes(1), bf16_dot=True)).pairs
+    assert not gemm.plan(replace(product, dtype=dtypes.float16), replace(host(), bf16_dot=True)).pairs
+
+
+@pairs_run
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+@pytest.mark.parametrize("size", PAIRED, ids=str)
+def test_pairs_of_bfloat16_give_the_same_bits(size, lanes):
+    """The instruction adds the upper halves first, then the lower: one chain over k, as without it."""
+    m, n, k = size
+    a, b = normal((m, k), BFLOAT16), normal((k, n), BFLOAT16)
+    p = described(a, b, np.empty((m, n), BFLOAT16))
+    assert gemm.plan(p, paired(lanes)).pairs
+    expected = multiply(a, b, replace(host(), bf16_dot=False))
+    for x, y, z in ("CCC", "CFC", "FCF", "FFC", "SSC"):
+        c = multiply(guarded(a, x), guarded(b, y), paired(lanes), z)
+        np.testing.assert_array_equal(np.ascontiguousarray(c).view(np.uint16), expected.view(np.uint16))
+
+
+@pairs_run
+@pytest.mark.parametrize("options", [o for o in PLANS if o["pack_a"] and o["pack_b"]], ids=str)
+@pytest.mark.parametrize("own_b", [False, True])
+def test_every_plan_of_pairs_gives_the_same_bits(options, own_b):
+    a, b = normal((2, 41, 67), BFLOAT16), normal((2, 67, 53), BFLOAT16)
+
+    def how(p: gemm.Product) -> gemm.Plan:
+        chosen = replace(gemm.plan(p, paired()), **options, own_b=own_b)
+        return replace(chosen, mb=2 * chosen.mr, nb=2 * chosen.nv * chosen.lanes)
+
+    expected = multiply(a, b, replace(host(), bf16_dot=False))
+    for x, y, z in ("CCC", "FCF", "CFC"):
+        np.testing.assert_array_equal(multiply(guarded(a, x), guarded(b, y), paired(), how=how, order=z), expected)
+
+
+@pairs_run
+@pytest.mark.parametrize("batch", [((5,), (5,)), ((6,), (1,)), ((2, 3), (2, 1))], ids=str)
+def test_pairs_in_batches_added_to_c_with_an_epilogue(batch):
+    a, b = normal((*batch[0], 30, 41), BFLOAT16), normal((*batch[1], 41, 10), BFLOAT16)
+    expected = multiply(a, b, replace(host(), bf16_dot=False))
+    np.testing.assert_array_equal(multiply(a, b, paired()), expected)
+
+    def double(f: Function, value: Value, *place: Value | None) -> Value:
+        return f.add(value, value)
+
+    for order in "CF":
+        c = guarded(normal(expected.shape), order)
+        before = c.copy()
+        x, y = (np.broadcast_to(v, (*expected.shape[:-2], *v.shape[-2:])) for v in (a, b))
+        run(described(x, y, c, accumulate=True), a, b, c, paired(), epilogue=double)
+        exact = before + a.astype(np.float64) @ b.astype(np.float64)
+        np.testing.assert_allclose(c, 2 * exact, rtol=1e-5, atol=1e-4)
+
+
+@pairs_run
+def test_pairs_of_infinities_nan_and_subnormals():
+    a, b = normal((20, 37), BFLOAT16), normal((37, 20), BFLOAT16)
+    a[3, 36], b[7, 2], a[11, 0] = np.inf, np.nan, -np.inf
+    expected = a.astype(np.float64) @ b.astype(np.float64)
+    for x, y in every("CF", repeat=2):
+        c = multiply(guarded(a, x), guarded(b, y), paired()).astype(np.float32)
+        np.testing.assert_array_equal(np.isnan(c), np.isnan(expected))
+        np.testing.assert_array_equal(np.isinf(c), np.isinf(expected))
+    tiny = np.full((3, 5), 1e-39, BFLOAT16)
+    assert not multiply(tiny, np.ones((5, 4), BFLOAT16), paired()).any()
+    assert multiply(tiny, np.ones((5, 4), BFLOAT16), replace(host(), bf16_dot=False)).all()
 
 
 @pytest.mark.parametrize("size", [(33, 70, 50), (1, 70, 50), (70, 1, 50), (9, 9, 20000), (30, 30, 3000)], ids=str)

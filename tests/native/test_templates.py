@@ -10,6 +10,7 @@ import pytest
 
 from hornbeam.base import dtypes
 from hornbeam.base.spec import Spec
+from hornbeam.engines.native.llvm import HALF
 from hornbeam.engines.native.pipeline import build
 from hornbeam.engines.native.target import host
 from hornbeam.ir.bind import interpreting
@@ -19,15 +20,20 @@ from hornbeam.ir.program import Program, evaluate
 from tests.native.test_rows import agree
 
 LANES = (1, 4, 16)
+SUMMED = (np.dtype(np.float32), dtypes.float16, dtypes.bfloat16)
 
 
 def check(row: Any, values: list[np.ndarray], lanes: int, **attrs: Any) -> None:
+    """What the reference gives; to the bit in half precision, so the sums of ``values`` should be exact."""
     params = [param(Spec(v.shape, v.dtype)) for v in values]
     with interpreting(NODES):
         program = Program(params, [row(*params, **attrs)])
     executable = build(program, host().with_lanes(lanes))
     assert not executable.host_steps
-    agree(executable.run(values)[0], evaluate(program, values)[0])
+    got, want = executable.run(values)[0], evaluate(program, values)[0]
+    agree(got, want)
+    if want.dtype in HALF:
+        np.testing.assert_array_equal(got.astype(np.float32), want.astype(np.float32))
 
 
 def numbers(seed: int, shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
@@ -82,16 +88,22 @@ WINDOWS = [  # spatial, window, strides, padding, dilation
 ]
 
 
+def wide_numbers(seed: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Numbers whose products and sums are exact in float32 and, but for small ones, not in half precision."""
+    return 33 * numbers(seed, shape, dtype) if np.dtype(dtype).itemsize == 2 else numbers(seed, shape, dtype)
+
+
+@pytest.mark.parametrize("dtype", SUMMED, ids=str)
 @pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("channels", [1, 5, 16, 70])
 @pytest.mark.parametrize("case", WINDOWS, ids=lambda c: f"{c[0]}-{c[1]}")
-def test_pooling(case: Any, channels: int, lanes: int) -> None:
+def test_pooling(case: Any, channels: int, lanes: int, dtype: Any) -> None:
     spatial, window, strides, padding, dilation = case
     attrs = {"window": window, "strides": strides, "padding": padding, "dilation": dilation}
-    x, h = (numbers(seed, (2, *spatial, channels)) for seed in (2, 3))
+    x, h = (wide_numbers(seed, (2, *spatial, channels), dtype) for seed in (2, 3))
     x[0, 1] = np.nan
     count = contract.windows_shape("pool", spatial, window, strides, padding, dilation)
-    y = numbers(4, (2, *count, channels))
+    y = wide_numbers(4, (2, *count, channels), dtype)
     check(contract.POOL_SUM, [h], lanes, **attrs)
     check(contract.POOL_MAX, [x], lanes, **attrs)
     check(contract.POOL_SPREAD, [y], lanes, shape=spatial, **attrs)
@@ -99,17 +111,18 @@ def test_pooling(case: Any, channels: int, lanes: int) -> None:
     check(contract.POOL_UNPICK, [x, y], lanes, **attrs)
 
 
+@pytest.mark.parametrize("dtype", SUMMED, ids=str)
 @pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize(
     ("channels", "groups", "features"), [(6, 6, 6), (20, 20, 40), (6, 3, 9), (70, 70, 70), (4, 1, 3), (32, 2, 32)]
 )
 @pytest.mark.parametrize("case", WINDOWS, ids=lambda c: f"{c[0]}-{c[1]}")
-def test_convolution(case: Any, channels: int, groups: int, features: int, lanes: int) -> None:
+def test_convolution(case: Any, channels: int, groups: int, features: int, lanes: int, dtype: Any) -> None:
     spatial, window, strides, padding, dilation = case
     attrs = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
     count = contract.windows_shape("conv", spatial, window, strides, padding, dilation)
-    x, y = numbers(5, (3, *spatial, channels)), numbers(6, (3, *count, features))
-    k = numbers(7, (*window, channels // groups, features))
+    x, y = wide_numbers(5, (3, *spatial, channels), dtype), wide_numbers(6, (3, *count, features), dtype)
+    k = numbers(7, (*window, channels // groups, features), dtype)
     check(contract.CONV, [x, k], lanes, **attrs)
     check(contract.CONV_INPUT_GRAD, [y, k], lanes, shape=spatial, **attrs)
     check(contract.CONV_KERNEL_GRAD, [x, y], lanes, shape=window, **attrs)
@@ -121,6 +134,19 @@ def test_the_kernel_s_gradient_of_a_long_line() -> None:
     x, y = numbers(5, (1, 40_000, 1)), numbers(6, (1, 3986, 100))
     for lanes in LANES:
         check(contract.CONV_KERNEL_GRAD, [x, y], lanes, shape=(150,), **attrs)
+
+
+@pytest.mark.parametrize("dtype", SUMMED, ids=str)
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("mode", ["add", "mul", "set", "max", "min"])
+def test_scatter(mode: str, lanes: int, dtype: Any) -> None:
+    """Many updates of one place: rounding each would lose most of them."""
+    places = np.random.default_rng(8).integers(-1, 4, (2000, 1)).astype(np.int32)
+    x, updates = wide_numbers(9, (3, 4, 21), dtype), wide_numbers(10, (3, 2000, 21), dtype)
+    if mode == "mul":
+        x, updates = np.sign(x), np.sign(updates) * np.array(1, dtype)
+        updates[updates == 0] = 1
+    check(index.SCATTER, [x, places, updates], lanes, axis=1, mode=mode)
 
 
 LARGE = [  # shape, axes: split into parts, or with axes before, between and behind those that are kept
@@ -138,6 +164,15 @@ def test_reduction(shape: tuple[int, ...], axes: tuple[int, ...], lanes: int) ->
         for row in (reduce.SUM, reduce.REDUCE_MAX):
             check(row, [x], lanes, axes=axes)
     check(reduce.REDUCE_AND, [x > -4], lanes, axes=axes)
+
+
+@pytest.mark.parametrize("dtype", dtypes.INTEGERS, ids=str)
+@pytest.mark.parametrize(("shape", "axes"), [((2,), ()), ((3, 5), (1,)), ((5, 3), (0,)), ((40,), (0,))])
+def test_extrema_of_integers(shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any) -> None:
+    """Lanes that are left over hold the largest number, or the least."""
+    for lanes in LANES:
+        for row in (reduce.REDUCE_MIN, reduce.REDUCE_MAX):
+            check(row, [numbers(11, shape, dtype)], lanes, axes=axes)
 
 
 def test_parts_are_fused_with_what_they_read() -> None:

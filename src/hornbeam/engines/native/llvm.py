@@ -514,6 +514,24 @@ class Function:
         """x * y + z, rounded once."""
         return self.intrinsic("fma", x, y, z)
 
+    def pairs(self, x: Value) -> Value:
+        """Neighbours of a vector of bfloat16 as uint32, the first of each two in the upper half."""
+        width = x.width // 2
+        whole = self.define(dtypes.uint32, width, f"bitcast {x.typed} to {Value('', dtypes.uint32, width).type}")
+        return self.intrinsic("fshl", whole, whole, self.constant(16, dtypes.uint32, width))
+
+    def add_pairs(self, x: Value, y: Value, z: Value) -> Value:
+        """float32 z + x * y, where x and y are uint32 that hold two bfloat16: first the upper halves, then the lower.
+
+        Each product is exact and each sum rounded; operands and sums that are subnormal count as 0. Needs avx512bf16.
+        """
+        width = z.width
+        pair = f"<{2 * width} x bfloat>"
+        halves = [self.define(dtypes.bfloat16, 2 * width, f"bitcast {v.typed} to {pair}") for v in (x, y)]
+        name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * width}"
+        self.module.declare(name, z.type, z.type, pair, pair)
+        return self.define(z.dtype, width, f"call {z.type} @{name}({', '.join(v.typed for v in (z, *halves))})")
+
     def bitcast(self, x: Value, dtype: DType) -> Value:
         out = Value("", dtype, x.width)
         if x.dtype == dtypes.bool_:  # a byte outside registers
@@ -597,6 +615,8 @@ class Function:
 
     def extremum(self, op: str, x: Value, y: Value) -> Value:
         """``max`` or ``min`` with NaN winning, as NumPy has it."""
+        if dtypes.is_integer(x.dtype):  # not by comparison: LLVM 22 gets some of those with -1 in every lane wrong
+            return self.intrinsic(f"{'u' if x.dtype.kind == 'u' else 's'}{op}", x, y)
         first = self.compare("ge" if op == "max" else "le", x, y)
         if dtypes.is_floating(x.dtype):
             first = self.bits("or", *self.alike(first, self.is_nan(x)))

@@ -1,7 +1,10 @@
-"""What the native engine makes of a Program before it fuses: the common algebra, and reductions as it has them.
+"""What the native engine makes of a Program before it fuses: the common algebra, and rows as its kernels have them.
 
 A loop reduces the last axes of an array (rows) or axes before the last (columns). A reduction of both is one of the
 rows, then one of the columns of what remains.
+
+A kernel that adds to its result in memory adds in the result's dtype. Half precision is added up in float32 and rounded
+once, so such a row gets float32 operands and its result is rounded; the casts melt into the loops around it.
 """
 
 from __future__ import annotations
@@ -11,9 +14,11 @@ from typing import Any
 
 from hornbeam.base.dtypes import is_complex
 from hornbeam.ir.bind import interpreting
+from hornbeam.ir.node import Node
 from hornbeam.ir.primitive import Primitive
 from hornbeam.ir.primitives.arith import CAST
-from hornbeam.ir.primitives.contract import working_dtype
+from hornbeam.ir.primitives.contract import POOL_SPREAD, POOL_UNPICK, windows_overlap, working_dtype
+from hornbeam.ir.primitives.index import SCATTER
 from hornbeam.ir.primitives.movement import RESHAPE
 from hornbeam.ir.primitives.reduce import PROD, REDUCE_AND, REDUCE_MAX, REDUCE_MIN, REDUCE_OR, SUM
 from hornbeam.ir.program import Program
@@ -66,8 +71,29 @@ with interpreting(PATTERNS):
     )
 
 
+SUMMED: dict[Primitive, tuple[tuple[int, ...], Callable[..., bool]]] = {
+    POOL_SPREAD: ((0,), windows_overlap),
+    POOL_UNPICK: ((1,), windows_overlap),
+    SCATTER: ((0, 2), lambda mode, **others: mode in ("add", "mul")),
+}
+"""Rows whose kernels add to their result in memory: the operands that they sum, and with which attributes they do."""
+
+
+def rounded_once(node: Node) -> Node | None:
+    """A sum of half precision as one of float32, rounded."""
+    if node.primitive not in SUMMED or working_dtype(node.dtype) == node.dtype:
+        return None
+    (summed, adds), attrs = SUMMED[node.primitive], dict(node.attrs)
+    if not adds(**attrs):
+        return None
+    wide = working_dtype(node.dtype)
+    args = [CAST(x, dtype=wide) if i in summed else x for i, x in enumerate(node.args)]
+    rounded: Node = CAST(node.primitive(*args, **attrs), dtype=node.dtype)
+    return rounded
+
+
 def prepare(program: Program) -> Program:
-    return rewrite(program, PREPARE)
+    return rewrite(program, PREPARE, rounded_once)
 
 
 def prepared(program: Program) -> Program:

@@ -190,6 +190,11 @@ def taps(
         yield tap, (slice(None), *spans)
 
 
+def windows_overlap(strides: Shape, window: Shape, dilation: Shape, **others: Any) -> bool:
+    """Whether an element can lie in several windows."""
+    return any(s <= (w - 1) * d for s, w, d in zip(strides, window, dilation, strict=True))
+
+
 # -- convolution -----------------------------------------------------------------------------------
 
 

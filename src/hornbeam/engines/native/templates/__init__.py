@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from hornbeam.engines.native.fuse import Fusion
-from hornbeam.engines.native.llvm import HALF, Module
+from hornbeam.engines.native.llvm import Module
 from hornbeam.engines.native.loops import Kernel
 from hornbeam.engines.native.target import Target
 from hornbeam.engines.native.templates import control, conv, cumulative, depthwise, dot, index, pool, sort
@@ -25,12 +25,6 @@ class Template(NamedTuple):
     columns: Callable[[Node], int] = lambda node: 0
 
 
-def _scatters(node: Node) -> bool:
-    # Half precision is added up in float32 and rounded once, which needs a wider copy.
-    mode = dict(node.attrs)["mode"]
-    return mode in ("set", "max", "min") or (node.dtype not in HALF and node.dtype.kind != "b")
-
-
 TEMPLATES: dict[str, Template] = {
     "call": Template(control.call),
     "scan": Template(control.scan),
@@ -41,7 +35,7 @@ TEMPLATES: dict[str, Template] = {
     "conv_kernel_grad": Template(depthwise.conv_kernel_grad, conv.takes),
     "dot": Template(dot.emit, dot.takes, dot.reads_through, dot.columns),
     "gather": Template(index.gather),
-    "scatter": Template(index.scatter, _scatters),
+    "scatter": Template(index.scatter),
     "dynamic_slice": Template(index.dynamic_slice, lambda node: bool(node.shape)),
     "dynamic_update_slice": Template(index.dynamic_update_slice, lambda node: bool(node.shape)),
     "argmax": Template(index.extremum_position),
@@ -51,7 +45,7 @@ TEMPLATES: dict[str, Template] = {
     "argsort": Template(sort.argsort),
     "pool_sum": Template(pool.reduce_windows),
     "pool_max": Template(pool.reduce_windows),
-    "pool_spread": Template(pool.spread, pool.takes_transposed),
+    "pool_spread": Template(pool.spread),
     "pool_pick": Template(pool.pick),
-    "pool_unpick": Template(pool.unpick, pool.takes_transposed),
+    "pool_unpick": Template(pool.unpick),
 }

@@ -6,6 +6,9 @@ product adds ``(windows, taps * channels) @ (taps * channels, features)`` to a b
 The gradient of the kernel reads the same matrix transposed; the gradient of the input is, for stride 1, the convolution
 of the padded cotangent with the turned kernel, and otherwise adds one product per tap into the padded result.
 With groups a product is a batch of them, one for each group. One channel per group is ``depthwise``.
+
+Half precision is added up in float32 and rounded once: operands are widened while they are copied and padded, and sums
+stand in the scratch until they are complete.
 """
 
 from __future__ import annotations
@@ -19,15 +22,19 @@ from hornbeam.base.dtypes import DType
 from hornbeam.base.spec import Shape
 from hornbeam.engines.native.affine import dense_strides
 from hornbeam.engines.native.fuse import Fusion
-from hornbeam.engines.native.llvm import HALF, I64, Function, Module, Value, index
+from hornbeam.engines.native.llvm import I64, Function, Module, Value, index
 from hornbeam.engines.native.loops import Kernel
 from hornbeam.engines.native.target import Target
 from hornbeam.engines.native.templates import gemm
 from hornbeam.engines.native.templates.block import product
 from hornbeam.engines.native.templates.gemm import Product, Strides
 from hornbeam.ir.node import Node
+from hornbeam.ir.primitives.contract import working_dtype
+
+Mask = Value | None
 
 BLOCK = 96 << 10  # bytes of result that one unit keeps in cache
+PIECE = 4096  # elements of one unit where units are stretches of an array
 SPLITS = 8  # parts of the batch over which a kernel's gradient is summed side by side
 ALIGNMENT = 64
 
@@ -44,7 +51,7 @@ class Geometry:
     count: Shape
     strides: Shape
     dilation: Shape
-    dtype: DType
+    dtype: DType  # of the sums
     groups: int = 1
 
     @property
@@ -103,6 +110,7 @@ class Emitter:
 
     def __init__(self, module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> None:
         self.module, self.name, self.node, self.machine = module, name, node, machine
+        self.dtype = node.dtype  # of operands and result
         self.attrs = dict(node.attrs)
         x, y = (fusion.memory_of(a) for a in node.args)
         self.buffers = (x, y, node)
@@ -164,9 +172,44 @@ class Emitter:
         f.emit(f"call void @llvm.memset.p0.i64(ptr {at}, i8 0, i64 {length * dtype.itemsize}, i1 false)")
         self.module.declare("llvm.memset.p0.i64", "void", "ptr", "i8", "i64", "i1")
 
-    def copy(self, f: Function, source: str, target: str, length: int, dtype: DType) -> None:
-        f.emit(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {length * dtype.itemsize}, i1 false)")
-        self.module.declare("llvm.memcpy.p0.p0.i64", "void", "ptr", "ptr", "i64", "i1")
+    def copy(self, f: Function, source: str, target: str, length: int, dtype: DType, to: DType) -> None:
+        """``length`` elements of ``dtype``, converted ``to`` another if that is one."""
+        if dtype == to:
+            f.emit(
+                f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {length * dtype.itemsize}, i1 false)"
+            )
+            self.module.declare("llvm.memcpy.p0.p0.i64", "void", "ptr", "ptr", "i64", "i1")
+            return
+
+        def some(j: Value, mask: Mask) -> None:
+            value = f.load(f.address(source, j, dtype), dtype, self.machine.lanes, mask)
+            f.store(f.cast(value, to), f.address(target, j, to), mask)
+
+        self.vectors(f, length, some)
+
+    def vectors(self, f: Function, length: int, body: Callable[[Value, Mask], None]) -> None:
+        """``body(j, mask)`` over 0 … length."""
+        lanes = self.machine.lanes
+        whole = length - length % lanes
+        if whole:
+            f.loop(index(0), index(whole), lanes, lambda j: body(j, None), hint="j")
+        if length > whole:
+            body(index(whole), f.tail_mask(index(length - whole), lanes))
+
+    def stretches(self, label: str, size: int, body: Callable[[Function, Value, Mask], None]) -> None:
+        """A phase: ``body(f, j, mask)`` over 0 … size."""
+        lanes = self.machine.lanes
+
+        def stretch(f: Function, u: Value) -> None:
+            first = f.mul(u, index(PIECE))
+            last = f.intrinsic("smin", f.add(first, index(PIECE)), index(size))
+
+            def vector(j: Value) -> None:
+                body(f, j, f.tail_mask(f.sub(last, j), lanes) if size % lanes and lanes > 1 else None)
+
+            f.loop(first, last, lanes, vector, hint="j")
+
+        self.phase(label, -(-size // PIECE), stretch)
 
     def rows(self, f: Function, sizes: Shape, body: Callable[[list[Value]], None]) -> None:
         """Nested loops over ``sizes``."""
@@ -180,45 +223,56 @@ class Emitter:
         nest(0, [])
 
     def padded(self, source: str, spatial: Shape, before: Shape, g: Geometry) -> str:
-        """A phase that copies (n, *spatial, c) into zeros of (n, *padded, c); returns where, the source if equal."""
-        if spatial == g.padded:
+        """A phase that copies (n, *spatial, c) into zeros of (n, *padded, c), as they are summed; returns where, the
+        source if there is no difference."""
+        if (spatial, self.dtype) == (g.padded, g.dtype):
             return source
         at = self.reserve(g.n * g.image, g.dtype)
 
         def body(f: Function, u: Value) -> None:
             base = f.address("%scratch", index(at), dtypes.uint8)
             image = f.address(base, f.mul(u, index(g.image)), g.dtype)
-            self.zero(f, image, g.image, g.dtype)
-            inside = f.address(source, f.mul(u, index(product(spatial) * g.c)), g.dtype)
+            if spatial != g.padded:
+                self.zero(f, image, g.image, g.dtype)
+            inside = f.address(source, f.mul(u, index(product(spatial) * g.c)), self.dtype)
             from_, to = dense_strides((*spatial, g.c)), dense_strides((*g.padded, g.c))
             first = sum(b * s for b, s in zip(before, to, strict=False))
 
             def row(at: list[Value]) -> None:
                 source_at = plus(f, [(i, s) for i, s in zip(at, from_, strict=False)])
                 target_at = plus(f, [(i, s) for i, s in zip(at, to, strict=False)], first)
-                self.copy(
-                    f,
-                    f.address(inside, source_at, g.dtype),
-                    f.address(image, target_at, g.dtype),
-                    spatial[-1] * g.c,
-                    g.dtype,
-                )
+                source_row, target = f.address(inside, source_at, self.dtype), f.address(image, target_at, g.dtype)
+                self.copy(f, source_row, target, spatial[-1] * g.c, self.dtype, g.dtype)
 
             self.rows(f, spatial[:-1], row)
 
         self.phase(f"pad{len(self.kernels)}", g.n, body)
         return f"scratch+{at}"
 
+    def widened(self, source: str, size: int, dtype: DType) -> str:
+        """A phase that copies ``size`` elements as ``dtype``; returns where, the source if there is no difference."""
+        if self.dtype == dtype:
+            return source
+        at = self.reserve(size, dtype)
+
+        def some(f: Function, j: Value, mask: Mask) -> None:
+            value = f.load(f.address(source, j, self.dtype), self.dtype, self.machine.lanes, mask)
+            base = f.address("%scratch", index(at), dtypes.uint8)
+            f.store(f.cast(value, dtype), f.address(base, j, dtype), mask)
+
+        self.stretches(f"widen{len(self.kernels)}", size, some)
+        return f"scratch+{at}"
+
     def pointer(self, f: Function, where: str) -> str:
-        """The address that ``padded`` named."""
+        """The address that ``padded`` or ``widened`` named."""
         if where.startswith("scratch+"):
             return f.address("%scratch", index(int(where.removeprefix("scratch+"))), dtypes.uint8)
         return where
 
     # -- the three directions ----------------------------------------------------------------------
 
-    def convolve(self, g: Geometry, x: str, kernel: str, result: str) -> None:
-        """The phase that computes ``result`` from the padded ``x``; a unit is a block of rows of one image."""
+    def convolve(self, g: Geometry, x: str, kernel: str) -> None:
+        """The phase that computes the result from the padded ``x``; a unit is a block of rows of one image."""
         rows = g.count[0] if len(g.count) > 1 else 1
         block = next(
             d for d in range(rows, 0, -1)
@@ -235,6 +289,7 @@ class Emitter:
         )  # fmt: skip
         multiply = self.multiplier("product", p)
         per_image = rows // block
+        sums = None if self.dtype == g.dtype else self.reserve(g.n * g.result, g.dtype)
 
         def body(f: Function, u: Value) -> None:
             image, part = (f.div(u, index(per_image)), f.rem(u, index(per_image))) if per_image > 1 else (u, index(0))
@@ -243,20 +298,23 @@ class Emitter:
             source = f.address(self.pointer(f, x), plus(f, [(image, g.image), (first, step)]), g.dtype)
             length = product((*batch, g.count[-1], g.o))
             place = plus(f, [(image, g.result), (first, out[0] if batch else 0)])
-            target = f.address(self.pointer(f, result), place, g.dtype)
+            base = "%out" if sums is None else f.address("%scratch", index(sums), dtypes.uint8)
+            target = f.address(base, place, g.dtype)
             self.zero(f, target, length, g.dtype)
             for tap in g.taps():
                 a = f.address(source, index(g.start(tap)), g.dtype)
                 b = f.address(self.pointer(f, kernel), index(g.kernel_row(tap)), g.dtype)
                 multiply(f, a, b, target)
+            if sums is not None:
+                self.copy(f, target, f.address("%out", place, self.dtype), length, g.dtype, self.dtype)
 
         self.phase("convolve", g.n * per_image, body)
 
-    def kernel_gradient(self, g: Geometry, x: str) -> None:
+    def kernel_gradient(self, g: Geometry, x: str, y: str) -> None:
         """Sums over windows, a unit for each tap and part of the batch; then the parts are added in order."""
         splits = next(s for s in range(min(SPLITS, g.n), 0, -1) if g.n % s == 0)
         size = product(g.window) * g.depth * g.o
-        parts = self.reserve(splits * size, g.dtype) if splits > 1 else None
+        parts = self.parts(splits, size, g)
         w = g.windows()
         p = Product(
             g.merged * g.depth, g.wide, g.count[-1], Strides(g.grouped(g.depth), 1, w.row),
@@ -289,36 +347,31 @@ class Emitter:
                 image = plus(f, [(part, each), (at[0], 1)])
                 a = plus(f, [(image, g.image), (x_start, 1), *zip(at[1:], w.batch, strict=True)])
                 b = plus(f, [(image, g.result), *zip(at[1:], out, strict=False)])
-                multiply(f, f.address(self.pointer(f, x), a, g.dtype), f.address("%y", b, g.dtype), into)
+                multiply(f, f.address(self.pointer(f, x), a, g.dtype), f.address(self.pointer(f, y), b, g.dtype), into)
 
             self.rows(f, (each, *g.count[:-1]), row)
 
         self.phase("gradient", splits * len(taps), body)
-        if parts is not None:
-            self._add_parts(parts, splits, size, g.dtype)
+        self.add_parts(parts, splits, size, g)
 
-    def _add_parts(self, parts: int, splits: int, size: int, dtype: DType) -> None:
-        lanes = self.machine.lanes
-        per_unit = 4096
+    def parts(self, splits: int, size: int, g: Geometry) -> int | None:
+        """Bytes into the scratch where the parts of a sum begin; None if the sum is the result as it stands."""
+        return self.reserve(splits * size, g.dtype) if splits > 1 or self.dtype != g.dtype else None
 
-        def body(f: Function, u: Value) -> None:
+    def add_parts(self, parts: int | None, splits: int, size: int, g: Geometry) -> None:
+        """A phase that adds them in order."""
+        if parts is None:
+            return
+
+        def some(f: Function, j: Value, mask: Mask) -> None:
             base = f.address("%scratch", index(parts), dtypes.uint8)
-            first = f.mul(u, index(per_unit))
-            last = f.intrinsic("smin", f.add(first, index(per_unit)), index(size))
+            read = [f.address(base, plus(f, [(j, 1)], s * size), g.dtype) for s in range(splits)]
+            total, *others = (f.load(at, g.dtype, self.machine.lanes, mask) for at in read)
+            for more in others:
+                total = f.add(total, more)
+            f.store(f.cast(total, self.dtype), f.address("%out", j, self.dtype), mask)
 
-            def vector(j: Value) -> list[Value]:
-                mask = f.tail_mask(f.sub(last, j), lanes) if size % lanes and lanes > 1 else None
-                total = f.load(f.address(base, j, dtype), dtype, lanes, mask)
-                for s in range(1, splits):
-                    total = f.add(
-                        total, f.load(f.address(base, plus(f, [(j, 1)], s * size), dtype), dtype, lanes, mask)
-                    )
-                f.store(total, f.address("%out", j, dtype), mask)
-                return []
-
-            f.loop(first, last, lanes, vector, hint="j")
-
-        self.phase("add", -(-size // per_unit), body)
+        self.stretches("add", size, some)
 
     def convolve_back(self, g: Geometry, y: str, kernel: str, spatial: Shape, before: Shape) -> None:
         """The gradient of the input: each tap's product added into an image, padded if need be; then its inside."""
@@ -333,9 +386,9 @@ class Emitter:
 
         def image(f: Function, u: Value, place: str) -> None:
             self.zero(f, place, g.image, g.dtype)
-            source = f.address(y, f.mul(u, index(g.result)), g.dtype)
+            source = f.address(self.pointer(f, y), f.mul(u, index(g.result)), g.dtype)
             for tap in itertools.product(*map(range, g.window)):
-                b = f.address(kernel, index(g.kernel_row(tap)), g.dtype)
+                b = f.address(self.pointer(f, kernel), index(g.kernel_row(tap)), g.dtype)
                 multiply(f, source, b, f.address(place, index(g.start(tap)), g.dtype))
 
         self.unpadded(g, spatial, before, image)
@@ -344,7 +397,7 @@ class Emitter:
         self, g: Geometry, spatial: Shape, before: Shape, image: Callable[[Function, Value, str], None]
     ) -> None:
         """A phase in which ``image(f, unit, address)`` computes a padded image, of which the inside is the result."""
-        same = spatial == g.padded
+        same = (spatial, self.dtype) == (g.padded, g.dtype)
         at = 0 if same else self.reserve(g.n * g.image, g.dtype)
 
         def body(f: Function, u: Value) -> None:
@@ -355,31 +408,32 @@ class Emitter:
                 return
             whole, inside = dense_strides((*g.padded, g.c)), dense_strides((*spatial, g.c))
             first = sum(b * s for b, s in zip(before, whole, strict=False))
-            result = f.address("%out", f.mul(u, index(product(spatial) * g.c)), g.dtype)
+            result = f.address("%out", f.mul(u, index(product(spatial) * g.c)), self.dtype)
 
             def row(at: list[Value]) -> None:
                 source = f.address(place, plus(f, list(zip(at, whole, strict=False)), first), g.dtype)
-                target = f.address(result, plus(f, list(zip(at, inside, strict=False))), g.dtype)
-                self.copy(f, source, target, spatial[-1] * g.c, g.dtype)
+                target = f.address(result, plus(f, list(zip(at, inside, strict=False))), self.dtype)
+                self.copy(f, source, target, spatial[-1] * g.c, g.dtype, self.dtype)
 
             self.rows(f, spatial[:-1], row)
 
         self.phase("back", g.n, body)
 
     def turned(self, kernel: str, window: Shape, c: int, o: int, dtype: DType) -> str:
-        """A phase that writes (*window reversed, o, c) of a kernel (*window, c, o)."""
+        """A phase that writes (*window reversed, o, c) of a kernel (*window, c, o), as ``dtype``."""
         taps = product(window)
         at = self.reserve(taps * c * o, dtype)
 
         def body(f: Function, u: Value) -> None:
-            source = f.address(kernel, f.mul(u, index(c * o)), dtype)
+            source = f.address(kernel, f.mul(u, index(c * o)), self.dtype)
             target = f.address(
                 f.address("%scratch", index(at), dtypes.uint8), f.mul(f.sub(index(taps - 1), u), index(c * o)), dtype
             )
 
             def element(where: list[Value]) -> None:
-                value = f.load(f.address(source, plus(f, [(where[0], 1), (where[1], o)]), dtype), dtype)
-                f.store(value, f.address(target, plus(f, [(where[0], c), (where[1], 1)]), dtype))
+                value = f.load(f.address(source, plus(f, [(where[0], 1), (where[1], o)]), self.dtype), self.dtype)
+                to = f.address(target, plus(f, [(where[0], c), (where[1], 1)]), dtype)
+                f.store(f.cast(value, dtype), to)
 
             self.rows(f, (o, c), element)
 
@@ -408,7 +462,8 @@ def forward(node: Node, x: Node, window: Shape, features: int, count: Shape) -> 
     spatial = x.shape[1:-1]
     padded = tuple(n + lo + hi for n, (lo, hi) in zip(spatial, padding, strict=True))
     groups = dict(node.attrs)["groups"]
-    g = Geometry(x.shape[0], x.shape[-1], features, padded, window, count, strides, dilation, x.dtype, groups)
+    dtype = working_dtype(x.dtype)
+    g = Geometry(x.shape[0], x.shape[-1], features, padded, window, count, strides, dilation, dtype, groups)
     return g, tuple(lo for lo, _ in padding)
 
 
@@ -416,7 +471,8 @@ def conv(module: Module, fusion: Fusion, name: str, node: Node, machine: Target)
     x, k = node.args
     g, before = forward(node, x, k.shape[:-2], k.shape[-1], node.shape[1:-1])
     e = Emitter(module, fusion, name, node, machine)
-    e.convolve(g, e.padded("%x", x.shape[1:-1], before, g), "%y", "%out")
+    padded = e.padded("%x", x.shape[1:-1], before, g)
+    e.convolve(g, padded, e.widened("%y", k.spec.size, g.dtype))
     return e.done(flops(g))
 
 
@@ -424,7 +480,8 @@ def conv_kernel_grad(module: Module, fusion: Fusion, name: str, node: Node, mach
     x, y = node.args
     g, before = forward(node, x, node.shape[:-2], y.shape[-1], y.shape[1:-1])
     e = Emitter(module, fusion, name, node, machine)
-    e.kernel_gradient(g, e.padded("%x", x.shape[1:-1], before, g))
+    padded = e.padded("%x", x.shape[1:-1], before, g)
+    e.kernel_gradient(g, padded, e.widened("%y", y.spec.size, g.dtype))
     return e.done(flops(g))
 
 
@@ -434,12 +491,12 @@ def conv_input_grad(module: Module, fusion: Fusion, name: str, node: Node, machi
     turned = as_forward(node)
     if turned is None:
         g, before = forward(node, node, k.shape[:-2], k.shape[-1], y.shape[1:-1])
-        e.convolve_back(g, "%x", "%y", node.shape[1:-1], before)
+        cotangent, kernel = (e.widened(p, a.spec.size, g.dtype) for p, a in (("%x", y), ("%y", k)))
+        e.convolve_back(g, cotangent, kernel, node.shape[1:-1], before)
         return e.done(flops(g))
     g, before = turned
     source = e.padded("%x", y.shape[1:-1], before, g)
-    kernel = e.turned("%y", k.shape[:-2], k.shape[-2], k.shape[-1], y.dtype)
-    e.convolve(g, source, kernel, "%out")
+    e.convolve(g, source, e.turned("%y", k.shape[:-2], k.shape[-2], k.shape[-1], g.dtype))
     return e.done(flops(g))
 
 
@@ -456,7 +513,8 @@ def as_forward(node: Node) -> tuple[Geometry, Shape] | None:
     spatial = node.shape[1:-1]
     padded = tuple(n + r for n, r in zip(spatial, reach, strict=True))
     before = tuple(r - lo for r, (lo, _) in zip(reach, padding, strict=True))
-    g = Geometry(y.shape[0], features, channels, padded, window, spatial, strides, dilation, y.dtype, groups)
+    dtype = working_dtype(y.dtype)
+    g = Geometry(y.shape[0], features, channels, padded, window, spatial, strides, dilation, dtype, groups)
     return g, before
 
 
@@ -465,5 +523,5 @@ def flops(g: Geometry) -> int:
 
 
 def takes(node: Node) -> bool:
-    """A dtype that sums in itself."""
-    return node.dtype not in HALF and all(a.spec.size for a in node.args)
+    """Operands with something in them."""
+    return all(a.spec.size for a in node.args)

@@ -19,35 +19,26 @@ from hornbeam.engines.native.loops import Kernel
 from hornbeam.engines.native.target import Target
 from hornbeam.engines.native.templates import conv as general
 from hornbeam.engines.native.templates.block import product
-from hornbeam.engines.native.templates.conv import SPLITS, Emitter, Geometry, as_forward, flops, forward, plus
+from hornbeam.engines.native.templates.conv import SPLITS, Emitter, Geometry, Mask, as_forward, flops, forward, plus
 from hornbeam.ir.node import Node
+from hornbeam.ir.primitives.contract import working_dtype
 
 TAPS = 16  # sums of a kernel's gradient in registers at once
 POSITIONS = 4  # results side by side along the last axis, for one vector of the kernel
-
-Mask = Value | None
 
 
 class Depthwise(Emitter):
     """The three directions. ``u`` counts units, ``j`` is the first of a vector of features or channels."""
 
-    def vectors(self, f: Function, length: int, body: Callable[[Value, Mask], None]) -> None:
-        """``body(j, mask)`` over 0 … length."""
-        lanes = self.machine.lanes
-        whole = length - length % lanes
-        if whole:
-            f.loop(index(0), index(whole), lanes, lambda j: body(j, None), hint="j")
-        if length > whole:
-            body(index(whole), f.tail_mask(index(length - whole), lanes))
-
     def features(self, f: Function, base: str, place: Value, j: Value, every: int, dtype: DType, mask: Mask) -> Value:
-        """A vector of elements ``place + (j + lane) * every``, or ``place + (j + lane) // -every`` if negative."""
-        lanes = self.machine.lanes
+        """A vector of elements ``place + (j + lane) * every``, or ``place + (j + lane) // -every`` if negative, as they
+        are summed."""
+        lanes, to = self.machine.lanes, working_dtype(dtype)
         if every == 1:
-            return f.load(f.address(base, plus(f, [(place, 1), (j, 1)]), dtype), dtype, lanes, mask)
+            return f.cast(f.load(f.address(base, plus(f, [(place, 1), (j, 1)]), dtype), dtype, lanes, mask), to)
         lane = f.add(f.splat(j, lanes), f.lanes(lanes))
         moved = (f.div if every < 0 else f.mul)(lane, f.constant(abs(every), I64, lanes))
-        return f.gather(f.address(base, place, dtype), moved, dtype, mask)
+        return f.cast(f.gather(f.address(base, place, dtype), moved, dtype, mask), to)
 
     def multiply_add(self, f: Function, x: Value, y: Value, z: Value) -> Value:
         fused = dtypes.is_floating(x.dtype) and self.machine.fma
@@ -70,14 +61,14 @@ class Depthwise(Emitter):
                     sums = [zero] * many
                     for number, tap in enumerate(taps):
                         at = index((len(taps) - 1 - number if turned else number) * g.o)
-                        k = self.features(f, "%y", at, j, 1, g.dtype, mask)
+                        k = self.features(f, "%y", at, j, 1, self.dtype, mask)
                         for i in range(many):
                             place = plus(f, [(start, 1), (first, w.row)], g.start(tap) + i * w.row)
                             v = self.features(f, self.pointer(f, x), place, j, of, g.dtype, mask)
                             sums[i] = self.multiply_add(f, v, k, sums[i])
                     for i, total in enumerate(sums):
                         place = plus(f, [(u, count[-1] * g.o), (first, g.o), (j, 1)], i * g.o)
-                        f.store(total, f.address("%out", place, g.dtype), mask)
+                        f.store(f.cast(total, self.dtype), f.address("%out", place, self.dtype), mask)
 
                 whole = count[-1] - count[-1] % POSITIONS
                 if whole:
@@ -101,11 +92,11 @@ class Depthwise(Emitter):
 
             def column(j: Value, mask: Mask) -> None:
                 for (number, tap), m in itertools.product(enumerate(taps), range(multiplier)):
-                    k = self.features(f, "%y", index(number * g.o + m), j, multiplier, g.dtype, mask)
+                    k = self.features(f, "%y", index(number * g.o + m), j, multiplier, self.dtype, mask)
 
                     def one(at: list[Value], k: Value = k, m: int = m, first: int = g.start(tap)) -> None:
                         read = plus(f, [(source, 1), *zip(at, out, strict=False)], m)
-                        v = self.features(f, "%x", read, j, multiplier, g.dtype, mask)
+                        v = self.features(f, "%x", read, j, multiplier, self.dtype, mask)
                         target = plus(f, [*zip(at, (*w.batch, w.row), strict=True), (j, 1)], first)
                         address = f.address(place, target, g.dtype)
                         old = f.load(address, g.dtype, self.machine.lanes, mask)
@@ -122,7 +113,7 @@ class Depthwise(Emitter):
         lanes, multiplier = self.machine.lanes, g.o // g.c
         splits = next(s for s in range(min(SPLITS, g.n), 0, -1) if g.n % s == 0)
         each, size = g.n // splits, product(g.window) * g.o
-        parts = self.reserve(splits * size, g.dtype) if splits > 1 else None
+        parts = self.parts(splits, size, g)
         taps = list(itertools.product(*map(range, g.window)))
         w, out = g.windows(), dense_strides((*g.count, g.o))
         of = -multiplier if multiplier > 1 else 1
@@ -141,7 +132,7 @@ class Depthwise(Emitter):
                     n = plus(f, [(part, each), (at[0], 1)])
                     there = plus(f, [(n, g.result), *zip(at[1:], out, strict=False)])
                     start = plus(f, [(n, g.image), *zip(at[1:], (*w.batch, w.row), strict=True)])
-                    dy = self.features(f, "%y", there, j, 1, g.dtype, mask)
+                    dy = self.features(f, "%y", there, j, 1, self.dtype, mask)
                     new = []
                     for tap, total in zip(some, sums, strict=True):
                         place = plus(f, [(start, 1)], g.start(tap))
@@ -155,8 +146,7 @@ class Depthwise(Emitter):
                     f.store(total, f.address(base, place, g.dtype), mask)
 
         self.phase("gradient", splits * columns, body)
-        if parts is not None:
-            self._add_parts(parts, splits, size, g.dtype)
+        self.add_parts(parts, splits, size, g)
 
 
 def digits(f: Function, number: Value, sizes: Sequence[int]) -> list[Value]:

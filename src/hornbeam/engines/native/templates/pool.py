@@ -1,7 +1,7 @@
 """Pooling: walks over the windows of each position, channels side by side in vectors.
 
 Sums, maxima and picked values are made in registers, a row of results per unit. Their transposes add to the places of a
-window from the window's side, so a unit is an image: windows may overlap.
+window from the window's side, so a unit is an image: windows may overlap (of half precision they do not, ``prepare``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hornbeam.base.dtypes import DType
 from hornbeam.base.spec import Shape
 from hornbeam.engines.native.affine import dense_strides
 from hornbeam.engines.native.fuse import Fusion
-from hornbeam.engines.native.llvm import HALF, Module, Value, index
+from hornbeam.engines.native.llvm import Module, Value, index
 from hornbeam.engines.native.loops import Kernel
 from hornbeam.engines.native.target import Target
 from hornbeam.engines.native.templates.block import Block, product
@@ -267,12 +267,3 @@ def unpick(module: Module, fusion: Fusion, name: str, node: Node, machine: Targe
         p.across(some)
 
     return p.images(window, dtype)
-
-
-def takes_transposed(node: Node) -> bool:
-    """Half precision is added up in float32, so not in the result, unless windows do not overlap."""
-    attrs = dict(node.attrs)
-    apart = all(
-        s > (w - 1) * d for s, w, d in zip(attrs["strides"], attrs["window"], attrs["dilation"], strict=True)
-    )  # fmt: skip
-    return node.dtype not in HALF or apart

@@ -13,6 +13,10 @@ of fused multiply-adds over ascending k from +0; where k is long and C small, k 
 the parts are added in order. With one row or one column, the chain is instead 16 interleaved chains (k mod 16) added as
 a balanced tree, because those products are as good as dot products and must load k in vectors.
 
+Half precision is widened to float32 as it is packed, once; C is rounded when its sums are complete. Where the CPU is
+faster with pairs of bfloat16, panels hold pairs of k instead, in the order that makes the same chain: the bits are the
+same but for subnormal operands and sums, which that instruction takes for 0.
+
     product.py     what is asked for, and what comes back
     plans.py       how it is computed: the sizes of all of the above
     emitter.py     what every function of one product shares

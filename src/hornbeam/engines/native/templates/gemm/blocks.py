@@ -35,7 +35,7 @@ class Blocks:
         self.partial = packed
         phases.append(self.multiply_phase())
         scratch = packed
-        if how.splits > 1:
+        if self.e.apart:
             phases.append(sum_phase(self.e, self.partial))
             scratch += how.splits * p.batches * p.m * p.n * size
         return Gemm(tuple(phases), scratch)
@@ -49,10 +49,10 @@ class Blocks:
         f = self.e.phase_function(name)
         batch, rest = divide(f, Value("%chunk", I64), chunks)
         source = self.e.batch_address(f, "%B", p.b, batch, p.dtype)
-        into = f.address("%scratch", times(f, batch, self.e.packed_elements), p.compute)
+        into = f.address("%scratch", times(f, batch, self.e.packed_elements), self.e.packed)
         first = times(f, rest, each * self.panel)
         stop = smaller(f, plus(f, first, each * self.panel), index(p.n))
-        self.packing.panels(f, source, into, index(0), first, stop, index(p.k))
+        self.packing.panels(f, source, into, index(0), first, stop, index(self.e.steps), index(p.k))
         f.finish()
         return Phase(name, chunks * self.e.shared_batches)
 
@@ -64,8 +64,8 @@ class Blocks:
         rest, column = divide(f, Value("%chunk", I64), column_chunks)
         rest, row = divide(f, rest, row_chunks)
         group, split = divide(f, rest, how.splits)
-        buffer = f.alloca(p.compute, how.mb * how.kc + how.lanes) if how.pack_a else ""
-        panels = f.alloca(p.compute, how.kc * how.nb) if how.own_b else ""
+        buffer = f.alloca(self.e.packed, how.mb * how.kc + how.lanes) if how.pack_a else ""
+        panels = f.alloca(self.e.packed, how.kc * how.nb) if how.own_b else ""
         start = times(f, group, how.group)
         stop = smaller(f, plus(f, start, how.group), index(p.batches))
         place = (times(f, row, how.mb), times(f, column, how.nb), times(f, split, self.e.depth))
@@ -79,14 +79,14 @@ class Blocks:
     ) -> list[Value]:  # fmt: skip
         """Rows and columns of one chunk in one batch entry, over all blocks of k of one part. A is packed in ``buffer``
         and B in ``panels``, if at all."""
-        p, how = self.p, self.how
+        p, how, packed = self.p, self.how, self.e.packed
         a = self.e.batch_address(f, "%A", p.a, batch, p.dtype)
         if how.pack_b and not how.own_b:
             entry = times(f, batch if self.e.shared_batches > 1 else index(0), self.e.packed_elements)
-            b, b_type = f.address("%scratch", entry, p.compute), p.compute
+            b, b_type = f.address("%scratch", entry, packed), packed
         else:
             b, b_type = self.e.batch_address(f, "%B", p.b, batch, p.dtype), p.dtype
-        if how.splits > 1:
+        if self.e.apart:
             entry = plus_value(f, times(f, split, p.batches), batch)
             sums = f.address("%scratch", index(self.partial // p.compute.itemsize), p.compute)
             c = f.address(sums, times(f, entry, p.m * p.n), p.compute)
@@ -94,37 +94,38 @@ class Blocks:
             c = self.e.batch_address(f, "%C", p.c, batch, p.result)
         row_stop = smaller(f, plus(f, row, how.mb), index(p.m))
         column_stop = smaller(f, plus(f, column, how.nb), index(p.n))
-        k_stop = smaller(f, plus(f, first_k, self.e.depth), index(p.k))
+        k_stop = smaller(f, plus(f, first_k, self.e.depth), index(self.e.steps))
 
         def of_k(k0: Value) -> list[Value]:
             count = smaller(f, f.sub(k_stop, k0), index(how.kc))
             first = f.compare("eq", k0, first_k)
-            a_k = f.address(a, times(f, k0, p.a.column), p.dtype)
+            span = self.e.span(f, k0, count)
+            a_k = f.address(a, times(f, k0, how.per * p.a.column), p.dtype)
             if how.pack_a:
 
                 def pack(i: Value) -> list[Value]:
-                    to = f.address(buffer, f.mul(f.sub(i, row), count), p.compute)
-                    self.packing.call(f, "a", f.address(a_k, times(f, i, p.a.row), p.dtype), to, i, count)
+                    to = f.address(buffer, f.mul(f.sub(i, row), count), packed)
+                    self.packing.call(f, "a", f.address(a_k, times(f, i, p.a.row), p.dtype), to, i, span)
                     return []
 
                 f.loop(row, row_stop, how.mr, pack)
             if how.own_b:
-                source = f.address(b, times(f, k0, p.b.row), b_type)
-                self.packing.panels(f, source, panels, column, column, column_stop, count)
+                source = f.address(b, times(f, k0, how.per * p.b.row), b_type)
+                self.packing.panels(f, source, panels, column, column, column_stop, count, span)
 
             def panel_of(j: Value) -> tuple[str, str]:
                 """The panel of B at column ``j``, and what its tiles prefetch."""
                 if how.own_b:
-                    return f.address(panels, f.mul(f.sub(j, column), count), p.compute), ""
+                    return f.address(panels, f.mul(f.sub(j, column), count), packed), ""
                 if not how.pack_b:
                     at = plus_value(f, times(f, j, p.b.column), times(f, k0, p.b.row))
                     return f.address(b, at, b_type), ""
-                at = plus_value(f, times(f, j, p.k), times(f, k0, self.panel))  # j is a multiple of the panel
-                return f.address(b, at, b_type), f.address(b, plus(f, at, self.panel * p.k), b_type)
+                at = plus_value(f, times(f, j, self.e.steps), times(f, k0, self.panel))  # j: a multiple of the panel
+                return f.address(b, at, b_type), f.address(b, plus(f, at, self.panel * self.e.steps), b_type)
 
             def rows_of(i: Value) -> str:
                 if how.pack_a:
-                    return f.address(buffer, f.mul(f.sub(i, row), count), p.compute)
+                    return f.address(buffer, f.mul(f.sub(i, row), count), packed)
                 return f.address(a_k, times(f, i, p.a.row), p.dtype)
 
             def tile(i: Value, j: Value, a_i: str, b_j: str, following: str) -> list[Value]:
@@ -152,7 +153,7 @@ class Blocks:
             of_k(first_k)
         else:
             f.loop(first_k, k_stop, how.kc, of_k, hint="k")
-        if self.e.epilogue and how.splits == 1:
+        if self.e.epilogue and not self.e.apart:
             rows, columns = (row, row_stop), (column, column_stop)
             self.go_on(f, self.e.epilogue, c, batch, *((columns, rows) if how.swap else (rows, columns)))
         return []

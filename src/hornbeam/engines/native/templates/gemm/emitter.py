@@ -9,7 +9,7 @@ from hornbeam.base import dtypes
 from hornbeam.base.dtypes import DType
 from hornbeam.engines.native.llvm import Function, Module, Value, index
 from hornbeam.engines.native.target import Target
-from hornbeam.engines.native.templates.gemm.arithmetic import divide, plus_value, times
+from hornbeam.engines.native.templates.gemm.arithmetic import divide, minus, plus_value, smaller, times
 from hornbeam.engines.native.templates.gemm.plans import Plan, part_depth
 from hornbeam.engines.native.templates.gemm.product import Epilogue, Product, Strides
 
@@ -33,20 +33,37 @@ class Emitter:
             self.how = how = replace(how, pack_b=True)
         self.epilogue, self.extra = epilogue, extra
         self.panel = how.nv * how.lanes
-        self.depth = part_depth(self.p, how.splits)
+        # One step of k of a row or column, as it lies in a panel: a value to sum, or a pair of values.
+        self.packed = dtypes.uint32 if how.pairs else self.p.compute
+        self.steps = -(-self.p.k // how.per)
+        self.depth = -(-part_depth(self.p, how.splits) // how.per)  # steps of one part
         self.blocks = max(1, -(-self.depth // max(1, how.kc)))
+        # Sums of several parts of k, or of blocks that C would round, stand in the scratch until they are whole.
+        self.apart = how.splits > 1 or (self.blocks > 1 and self.p.result != self.p.compute)
 
     @cached_property
     def packed_elements(self) -> int:
         """Of B, in one batch entry."""
-        return -(-self.p.n // self.panel) * self.p.k * self.panel if self.how.pack_b and not self.how.own_b else 0
+        return -(-self.p.n // self.panel) * self.steps * self.panel if self.how.pack_b and not self.how.own_b else 0
+
+    @cached_property
+    def spans(self) -> set[int]:
+        """How many k one block may have."""
+        depth, most = self.depth * self.how.per, max(1, self.how.kc) * self.how.per
+        parts = {max(0, min(depth, self.p.k - s * depth)) for s in range(self.how.splits)}
+        return {min(most, part - k) for part in parts for k in range(0, part, most)} or {0}
 
     @cached_property
     def counts(self) -> set[int]:
-        """How many k one call of a tile function may get."""
-        parts = {max(0, min(self.depth, self.p.k - s * self.depth)) for s in range(self.how.splits)}
-        blocks = {min(self.how.kc, part - k) for part in parts for k in range(0, part, max(1, self.how.kc))}
-        return blocks or {0}
+        """How many steps one call of a tile function may get."""
+        return {-(-k // self.how.per) for k in self.spans}
+
+    def span(self, f: Function, first: Value, count: Value) -> Value:
+        """How many k ``count`` steps from ``first`` on are: the last pair may lack its second."""
+        ks = times(f, count, self.how.per)
+        if self.p.k % self.how.per == 0:
+            return ks
+        return smaller(f, ks, minus(f, index(self.p.k), times(f, first, self.how.per)))
 
     @cached_property
     def shared_batches(self) -> int:
@@ -72,7 +89,13 @@ class Emitter:
             offset = plus_value(f, offset, times(f, at, stride))
         return f.address(base, offset, dtype)
 
+    def factor(self, f: Function, x: Value) -> Value:
+        """``x`` as it is multiplied."""
+        return x if self.how.pairs else f.cast(x, self.p.compute)
+
     def multiply_add(self, f: Function, x: Value, y: Value, z: Value) -> Value:
+        if self.how.pairs:
+            return f.add_pairs(x, y, z)
         if not dtypes.is_floating(x.dtype):
             return f.add(f.mul(x, y), z)
         return f.intrinsic("fma" if self.target.fma else "fmuladd", x, y, z)

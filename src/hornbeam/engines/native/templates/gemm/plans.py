@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hornbeam.base import dtypes
 from hornbeam.base.dtypes import DType
 from hornbeam.engines.native.llvm import HALF
 from hornbeam.engines.native.target import Target
@@ -23,6 +24,7 @@ STACK = 256 << 10  # bytes of A packed on the stack of a chunk
 OWN = 256  # rows up to which chunks pack B for themselves
 OWN_STACK = 256 << 10  # bytes of B packed so
 WIDE = 256  # columns of B packed so, at most
+WIDENED = 4  # panels of a chunk, at least, where every chunk widens A for itself
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Plan:
     lanes: int
     mr: int  # rows of a tile
     nv: int  # vectors of a tile
-    kc: int  # of k at a time
+    kc: int  # steps of k at a time
     mb: int  # rows of a chunk, a multiple of mr
     nb: int  # columns of a chunk, a multiple of nv * lanes
     group: int  # batch entries of a chunk
@@ -41,6 +43,12 @@ class Plan:
     pack_a: bool
     pack_b: bool
     own_b: bool = False  # every chunk packs what it reads of B; if not, a phase of its own does
+    pairs: bool = False  # a step of k is two k: pairs of bfloat16, made by packing both operands
+
+    @property
+    def per(self) -> int:
+        """Of k in one step."""
+        return 2 if self.pairs else 1
 
 
 PAGE = 4096  # bytes of memory that the processor looks up at a time
@@ -62,11 +70,11 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
     tiles_cost, mr, nv = min(_tilings(p.m, p.n, lanes, target.registers))
     size = p.dtype.itemsize
     splits = _splits(p)
-    depth = max(1, part_depth(p, splits))
+    pairs = target.bf16_dot and p.dtype == dtypes.bfloat16 and lanes >= 4
+    depth = max(1, -(-part_depth(p, splits) // (2 if pairs else 1)))  # steps of k
     panel = nv * lanes
     half, rounds = p.dtype in HALF, p.result != p.compute
-    # Sums are stored between blocks of k, so they must not be rounded there.
-    kc = depth if rounds else min(max(1, depth), _even(depth, max(128, target.l2 // (8 * panel * size))))
+    kc = min(max(1, depth), _even(depth, max(128, target.l2 // (8 * panel * p.compute.itemsize))))
 
     mb, nb = _chunk(p, mr, panel, depth, splits)
     while mb > mr and mb * kc * p.compute.itemsize > target.l2 // 2:
@@ -74,7 +82,8 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
     down = p.a.row == 1  # steps of k lie apart, rows side by side
     lines, apart = (kc, p.a.column * size) if down else (mr, p.a.row * size)
     wide = min(p.n, nb) >= 8 * panel
-    pack_a = (wide and p.a.column != 1 and not _stays(apart, lines, 4096, 8)) or (half and min(p.n, nb) > panel)
+    # What is packed is widened once, and not by every tile.
+    pack_a = half or (wide and p.a.column != 1 and not _stays(apart, lines, 4096, 8))
     if down and not rounds and apart >= PAGE // 2 and kc > SHALLOW:
         if p.n > panel and kc > DEEP:
             # Every step of k would be on another page: more pages than the processor remembers.
@@ -83,7 +92,7 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
             kc = _even(depth, SHALLOW)
     straight = p.b.column == 1
     fits = p.k * p.n * size <= target.l2 * 3 // 8 and _stays(p.b.row * size, kc, target.l2 // 16, 14)
-    pack_b = not straight or (p.m >= 6 * mr and not fits)
+    pack_b = pairs or not straight or (p.m >= 3 * mr if half else p.m >= 6 * mr and not fits)
     own_b = pack_b and p.m <= OWN
     if own_b:
         mb, nb = _chunk(p, mr, panel, depth, splits, columns_first=True)
@@ -95,9 +104,9 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
     while pack_a and mb > mr and mb * kc * p.compute.itemsize > STACK:
         mb -= mr
     group = max(1, min(p.batches // CHUNKS, CHUNK // max(1, p.m * p.n * p.k)))
-    plan = Plan(swap, lanes, mr, nv, kc, mb, nb, group, splits, pack_a, pack_b, own_b)
+    plan = Plan(swap, lanes, mr, nv, kc, mb, nb, group, splits, pack_a, pack_b, own_b, pairs)
 
-    cost = tiles_cost * p.k
+    cost = tiles_cost * p.k / plan.per
     cost += p.m * p.k * ((0.25 if p.a.row == 1 else 0.4) if p.a.column == 1 or p.a.row == 1 else 2.0) * pack_a
     cost += p.n * p.k * ((0.15 if straight else 0.4) if straight or p.b.row == 1 else 2.0) * pack_b
     cost += p.m * p.n * (0.1 if p.c.column == 1 else 1.5) * -(-depth // kc)
@@ -175,6 +184,6 @@ def _chunk(p: Product, mr: int, panel: int, depth: int, splits: int, columns_fir
         by_rows = min(wanted, max(1, p.m // ROWS))
         by_columns = min(max(1, wanted // by_rows), panels)
     rows = -(-row_tiles // by_rows)
-    columns = -(-panels // by_columns)
+    columns = max(-(-panels // by_columns), min(panels, WIDENED) if p.dtype in HALF else 1)
     columns = min(columns, max(1, 4096 // panel))
     return rows * mr, columns * panel

@@ -1,4 +1,4 @@
-"""The parts of a split k, added."""
+"""The parts of a split k, added; sums that were kept apart from a C of half precision, rounded."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Tiles:
         return f.address(panel, f.mul(divide(f, tile, self.how.mr)[0], lines), dtypes.uint8)
 
     def function(self, rows: int, columns: int) -> str:
-        """One tile over ``count`` of k. ``first``: the sums start here."""
+        """One tile over ``count`` steps of k. ``first``: the sums start here."""
         p, how = self.p, self.how
         name = f"{self.e.name}.tile{rows}x{columns}"
         if any(f"@{name}(" in g[:200] for g in self.e.module.functions):
@@ -76,9 +76,9 @@ class Tiles:
         lanes = how.lanes
         vectors = -(-columns // lanes)
         masks = [lane_mask(columns - v * lanes, lanes) for v in range(vectors)]
-        a_type = p.compute if how.pack_a else p.dtype
+        a_type = self.e.packed if how.pack_a else p.dtype
         a_row, a_k = (1, how.mr) if how.pack_a else (p.a.row, p.a.column)
-        b_type, b_k = (p.compute, self.panel) if how.pack_b else (p.dtype, p.b.row)
+        b_type, b_k = (self.e.packed, self.panel) if how.pack_b else (p.dtype, p.b.row)
 
         def step(k: Value, sums: Sequence[Value], ahead: int) -> list[Value]:
             b_at = f.address("%b", times(f, k, b_k), b_type)
@@ -86,11 +86,11 @@ class Tiles:
             row_b = []
             for v in range(vectors):
                 at = f.address(b_at, index(ahead * b_k + v * lanes), b_type)
-                row_b.append(f.cast(f.load(at, b_type, lanes, None if how.pack_b else masks[v]), p.compute))
+                row_b.append(self.e.factor(f, f.load(at, b_type, lanes, None if how.pack_b else masks[v])))
             out = list(sums)
             for r in range(rows):
                 at = f.address(a_at, index(ahead * a_k + r * a_row), a_type)
-                x = f.splat(f.cast(f.load(at, a_type), p.compute), lanes)
+                x = f.splat(self.e.factor(f, f.load(at, a_type)), lanes)
                 for v in range(vectors):
                     out[r * vectors + v] = self.e.multiply_add(f, x, row_b[v], sums[r * vectors + v])
             return out
@@ -138,7 +138,7 @@ class Tiles:
     def c_strides(self) -> tuple[int, int, DType]:
         """(row, column, dtype) of where tiles are stored: C, or the sums of one part of k."""
         p = self.p
-        return (p.n, 1, p.compute) if self.how.splits > 1 else (p.c.row, p.c.column, p.result)
+        return (p.n, 1, p.compute) if self.e.apart else (p.c.row, p.c.column, p.result)
 
     def c_address(self, f: Function, row: int, column: int) -> str:
         r, s, dtype = self.c_strides
@@ -147,7 +147,7 @@ class Tiles:
 
     def start_sums(self, f: Function, rows: int, masks: Sequence[Value | None], zeros: list[Value]) -> list[Value]:
         """Zero in the first block of k (or C, to add to it), what was stored in the others."""
-        accumulate = self.p.accumulate and self.how.splits == 1
+        accumulate = self.p.accumulate and not self.e.apart
         if self.e.blocks == 1 and not accumulate:
             return zeros
         stored = self.load_c(f, rows, masks) if accumulate else None
