@@ -16,6 +16,7 @@ import pytest
 
 from hornbeam.base import dtypes
 from hornbeam.base.spec import Spec
+from hornbeam.engines.engine import Loop, one_by_one
 from hornbeam.engines.native import loops
 from hornbeam.engines.native.pipeline import build
 from hornbeam.engines.native.target import host
@@ -647,6 +648,13 @@ def check(program: Program, values: Arrays, lanes: int) -> None:
         got = executable.run(values)
         for i, (g, root) in enumerate(zip(got, program.roots, strict=True)):
             same(g, env[root], f"run {turn}, result {i}, {root!r}")
+    if program.updates:  # three runs in one call, which may write state over where it lies
+        inputs, outputs = len(program.inputs), len(program.outputs)
+        carried = [(inputs + list(program.reads).index(slot), outputs + i) for i, slot in enumerate(program.updates)]
+        loop = Loop([], range(0, 3, 1), carried)
+        pairs = zip(executable.repeat(values, loop), one_by_one(executable, values, loop), strict=True)
+        for i, (g, w) in enumerate(pairs):
+            same(g, w, f"three runs, result {i}")
     for a, b in zip(kept, values, strict=True):
         same(a, b, "an argument was written to")
 
