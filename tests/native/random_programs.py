@@ -629,7 +629,7 @@ def bodies_step_by_step(lanes: int) -> Iterator[None]:
     """Within the block, references of control flow run their bodies so."""
 
     def evaluate(body: Program, arguments: Sequence[np.ndarray]) -> Arrays:
-        env = step_by_step(body, arguments, lanes)
+        env = step_by_step(body, [*map(np.asarray, arguments)], lanes)  # a step of a line of numbers is no array
         return [env[r] for r in body.roots]
 
     with pytest.MonkeyPatch.context() as patch:
