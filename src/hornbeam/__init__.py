@@ -29,11 +29,13 @@ from hornbeam.ops.transforms import custom_gradient, grad, jvp, stop_gradient, v
 # Errors
 from hornbeam.errors import (
     DTypeError,
+    ExportError,
     FeedError,
     FetchError,
     GradientError,
     HornbeamError,
     KerasSetupError,
+    MissingPackageError,
     NonFiniteError,
     RetraceError,
     SessionClosedError,
@@ -43,6 +45,7 @@ from hornbeam.errors import (
     TracingError,
     UninitializedVariableError,
     UnsafeFileError,
+    UnsupportedFormatError,
 )
 
 # Control flow
@@ -92,6 +95,9 @@ from hornbeam.ops.reductions import (
 from hornbeam.ops.contraction import (
     convolve, corrcoef, correlate, cov, cross, dot, einsum, inner, kron, matmul, outer, tensordot, vdot,
 )  # fmt: skip
+
+# Writing what was made in other formats
+from hornbeam.export import export_onnx
 
 # By subject
 from hornbeam.ops import image, linalg, nn, random, signal

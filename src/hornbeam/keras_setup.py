@@ -26,11 +26,12 @@ from typing import Any
 
 NAME = "hornbeam"  # as in KERAS_BACKEND=hornbeam, for which Keras imports the package keras_hornbeam
 ALIAS = "hornbeam.keras"  # becomes Keras itself, see keras.py
+MODEL = "keras.src.models.model"
 READERS = (  # of model files, which are looked over before
     "keras.src.saving.saving_lib",
     "keras.src.saving.saving_api",
     "keras.src.saving.file_editor",
-    "keras.src.models.model",
+    MODEL,
     "keras.src.legacy.saving.legacy_h5_format",
 )
 HOLDERS = ("keras.src.backend.config", "keras.src.utils.module_utils", "keras.src.utils.backend_utils")
@@ -183,6 +184,12 @@ def _guarded(module: ModuleType, run: Run) -> None:
         importlib.import_module("hornbeam.model_files.guard").GUARDS[module.__name__](module)
 
 
+def _exporting(module: ModuleType, run: Run) -> None:
+    _guarded(module, run)
+    if backend() == NAME:
+        importlib.import_module("hornbeam.export.keras_models").adjust(module)
+
+
 _threads_without_scipy: set[int] = set()  # by thread, as another one may be importing SciPy for itself
 
 
@@ -203,6 +210,7 @@ LOADERS: dict[str, Callable[[Any], Any]] = {  # the modules that load in a way o
     "keras": partial(_Around, _explained),
     **dict.fromkeys(HOLDERS, partial(_Around, _then_let_in)),
     **dict.fromkeys(READERS, partial(_Around, _guarded)),
+    MODEL: partial(_Around, _exporting),  # guarded, too
     "keras.src.utils.audio_dataset_utils": partial(_Around, _without_scipy),
     "keras.wrappers": LazyLoader,  # for scikit-learn: run when first looked into
     "keras._tf_keras.keras.wrappers": LazyLoader,

@@ -250,7 +250,7 @@ def softmax(x: Any, axis: Any = -1) -> Any:
     if x.size == 0 or not axes:
         return ones_like(x)
     e = EXP(shifted(x, axes))
-    return e / e.sum(axes, keepdims=True)
+    return e * (1.0 / e.sum(axes, keepdims=True))  # one division for all of them
 
 
 @op

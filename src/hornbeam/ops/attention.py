@@ -9,11 +9,11 @@ import numpy as np
 
 from hornbeam.base import dtypes
 from hornbeam.errors import ShapeError, explain
-from hornbeam.ir.bind import constant
 from hornbeam.ir.primitives.arith import SELECT, TANH, scalar
 from hornbeam.ir.primitives.contract import DOT
 from hornbeam.ir.primitives.reduce import HALF
 from hornbeam.ops.activations import softmax
+from hornbeam.ops.creation import tri
 from hornbeam.ops.op import op
 from hornbeam.runtime.tensor import as_tensor
 
@@ -94,7 +94,7 @@ def dot_product_attention(
 
     visible = None if mask is None else _per_head("mask", as_tensor(mask).astype("bool"), shape)
     if is_causal:
-        past = constant(np.tri(times, sources, dtype=bool))
+        past = tri(times, sources, dtype="bool")
         visible = past if visible is None else visible & past
     if visible is not None:
         hidden = -0.7 * float(np.finfo(wide).max)  # finite, so that a row without any key is no NaN

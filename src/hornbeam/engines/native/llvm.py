@@ -342,6 +342,11 @@ class Function:
         self.module.declare(name, "void", kind, "ptr", "i32", lanes)
         self.emit(f"call void @{name}({kind} {ref}, ptr {address}, i32 {value.dtype.itemsize}, {lanes} {mask.ref})")
 
+    def prefetch(self, address: str, write: bool = False, locality: int = 3) -> None:
+        """Ask for the cache line at ``address``, which need not exist; ``locality`` 3 is the nearest cache."""
+        self.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
+        self.emit(f"call void @llvm.prefetch.p0(ptr {address}, i32 {int(write)}, i32 {locality}, i32 1)")
+
     def gather(self, base: str, offsets: Value, dtype: DType, mask: Value | None = None) -> Value:
         """Elements at a vector of i64 ``offsets`` from ``base``."""
         width, element = offsets.width, memory_type(dtype)

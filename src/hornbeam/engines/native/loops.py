@@ -34,6 +34,8 @@ PARTS = 32  # at most, of the rows of few columns
 LONG = 65536  # elements of a row that is reduced in parts; too long to have later stages
 PART = 32768  # elements that make one part of a long row, or of few columns
 CHUNK = 8192  # elements of a flat loop that make one unit of work for a thread
+FAR = 2 << 20  # bytes of an array that does not stay in a core's own caches
+AHEAD = 1024  # bytes before they are needed that parts of such an array are asked for
 CHEAP = frozenset((ADD, SUB, MUL, NEG, CAST))
 DRAWING = 20  # additions that one of random bits takes as long as
 
@@ -415,6 +417,8 @@ class LoopEmitter:
                 f.store(f.splat(value, lanes), f.address(pointer, j, dtype), mask)
             for t in full:
                 self._store(t, self._value(t.node, t.at, j, mask, memo), j, mask)
+            if full and self.stage and mask is None:
+                self._ask_for_next_row(j)
             return [
                 self._accumulate(r, acc, self._value(r.args[0], self.here, j, mask, memo), mask)
                 for r, acc in zip(sums, accumulators, strict=True)
@@ -646,6 +650,8 @@ class LoopEmitter:
         if step == 0:
             return f.load(pointer, dtype)
         if step == 1:
+            if mask is None and self.stage == 0 and _far(buffer):
+                self._ask_for(pointer, j, AHEAD // dtype.itemsize, dtype)
             return f.load(f.address(pointer, j, dtype), dtype, self.lanes, mask)
         along = f.add(f.splat(j, self.lanes), f.lanes(self.lanes))
         return f.gather(pointer, f.mul(along, f.constant(step, I64, self.lanes)), dtype, mask)
@@ -656,10 +662,24 @@ class LoopEmitter:
         if step == 0:
             f.store(f.extract(value, 0), pointer)
         elif step == 1:
+            if mask is None and _far(t.buffer):
+                self._ask_for(pointer, j, AHEAD // dtype.itemsize, dtype, write=True)
             f.store(f.splat(value, self.lanes), f.address(pointer, j, dtype), mask)
         else:
             along = f.add(f.splat(j, self.lanes), f.lanes(self.lanes))
             f.scatter(f.splat(value, self.lanes), pointer, f.mul(along, f.constant(step, I64, self.lanes)), mask)
+
+    def _ask_for(self, pointer: str, j: Value, ahead: int, dtype: DType, write: bool = False) -> None:
+        """Prefetch what lies ``ahead`` elements after element ``j``. Processors do so by themselves within a page, but
+        not across pages and not for writing: a loop over large arrays takes a quarter less time."""
+        self.f.prefetch(self.f.address(pointer, self.f.add(j, index(ahead)), dtype), write)
+
+    def _ask_for_next_row(self, j: Value) -> None:
+        """The later passes find their row in cache: time to bring what the first pass over the next row reads."""
+        stored = {t.buffer for t in self.targets}
+        for (buffer, form), pointer in self.row_pointers.items():
+            if buffer not in stored and self.space.inner_step(form) == 1 and _far(buffer):
+                self._ask_for(pointer, j, self.space.length, buffer.spec.dtype)
 
     # -- reductions -------------------------------------------------------------------
 
@@ -687,6 +707,10 @@ class LoopEmitter:
         while total.width > 1:
             total = self._combine(r, *self.f.halves(total))
         return total
+
+
+def _far(buffer: Node) -> bool:
+    return buffer.spec.nbytes >= FAR and buffer.spec.dtype.itemsize >= 4
 
 
 def _accumulator(dtype: DType) -> DType:
