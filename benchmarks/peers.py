@@ -88,16 +88,23 @@ def installed() -> dict[str, str]:
 
 def install(peers: list[str]) -> dict[str, str]:
     """An environment for each, with our version of Keras; those that are there already are used."""
-    for peer in peers:
-        home = _home(peer)
-        if (home / "complete").exists():
-            continue
-        print(f"Installing {peer} into {home} ...", file=sys.stderr)
+    return {peer: environment_of(peer, [PACKAGES[peer]]) for peer in peers}
+
+
+def environment_of(name: str, installs: list[list[str]]) -> str:
+    """The Python of the environment ``name``, made if it is not there: pip's ``installs`` one by one, and our Keras."""
+    home, python = _home(name), str(_python(name))
+    if not (home / "complete").exists():
+        print(f"Installing {name} into {home} ...", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-        pip = [str(_python(peer)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, *PACKAGES[peer], _keras()], check=True)
+        pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        for packages in installs:
+            subprocess.run([*pip, "install", *packages], check=True)
+        # A package may have brought the stable Keras, whose folder is the nightly's.
+        subprocess.run([*pip, "uninstall", "--yes", *KERAS], check=True)
+        subprocess.run([*pip, "install", _keras()], check=True)
         (home / "complete").touch()
-    return {peer: str(_python(peer)) for peer in peers}
+    return python
 
 
 def _home(peer: str) -> Path:

@@ -18,7 +18,7 @@ import os
 import sys
 from _thread import get_ident  # threading's, without the rest of threading
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from importlib.machinery import ModuleSpec
 from importlib.util import LazyLoader
 from types import ModuleType
@@ -34,6 +34,10 @@ READERS = (  # of model files, which are looked over before
     MODEL,
     "keras.src.legacy.saving.legacy_h5_format",
 )
+GENERATORS = tuple(  # of keras-hub, where it compiles generation for the backends that it knows by name
+    f"keras_hub.src.models.{name}" for name in ("causal_lm", "text_to_image", "image_to_image", "inpaint")
+)
+TORCH_OPTIMIZERS = "keras.src.backend.torch.optimizers."
 HOLDERS = ("keras.src.backend.config", "keras.src.utils.module_utils", "keras.src.utils.backend_utils")
 
 
@@ -190,6 +194,28 @@ def _exporting(module: ModuleType, run: Run) -> None:
         importlib.import_module("hornbeam.export.keras_models").adjust(module)
 
 
+def _reading_torch_optimizers(module: ModuleType, run: Run) -> None:
+    """On PyTorch Keras writes its optimizers under the module that makes them fast there. They are the same ones."""
+    run(module)
+    if backend() != NAME:
+        return
+    original = module.deserialize_keras_object
+
+    @wraps(original)
+    def deserialize_keras_object(config: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(config, dict) and str(config.get("module")).startswith(TORCH_OPTIMIZERS):
+            config = {**config, "module": "keras.optimizers"}
+        return original(config, *args, **kwargs)
+
+    module.deserialize_keras_object = deserialize_keras_object  # type: ignore[attr-defined]
+
+
+def _generating_compiled(module: ModuleType, run: Run) -> None:
+    run(module)
+    if backend() == NAME:
+        importlib.import_module("hornbeam.keras_generation").compile_generation(module)
+
+
 _threads_without_scipy: set[int] = set()  # by thread, as another one may be importing SciPy for itself
 
 
@@ -211,6 +237,8 @@ LOADERS: dict[str, Callable[[Any], Any]] = {  # the modules that load in a way o
     **dict.fromkeys(HOLDERS, partial(_Around, _then_let_in)),
     **dict.fromkeys(READERS, partial(_Around, _guarded)),
     MODEL: partial(_Around, _exporting),  # guarded, too
+    "keras.src.saving.serialization_lib": partial(_Around, _reading_torch_optimizers),
+    **dict.fromkeys(GENERATORS, partial(_Around, _generating_compiled)),
     "keras.src.utils.audio_dataset_utils": partial(_Around, _without_scipy),
     "keras.wrappers": LazyLoader,  # for scikit-learn: run when first looked into
     "keras._tf_keras.keras.wrappers": LazyLoader,

@@ -98,6 +98,25 @@ def test_a_checkpoint_of_bfloat16(tmp_path):
     assert_same(model, loaded)
 
 
+def test_an_optimizer_written_on_pytorch(model, tmp_path):
+    """There its module is the one that makes it fast, which cannot be imported without PyTorch."""
+    model.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    optimizer = config["compile_config"]["optimizer"]
+    assert (optimizer["module"], optimizer["class_name"]) == ("keras.optimizers", "Adam")
+    optimizer["module"] = "keras.src.backend.torch.optimizers.torch_adam"
+    members["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(tmp_path / "torch.keras", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    loaded = keras.saving.load_model(tmp_path / "torch.keras")
+    assert type(loaded.optimizer) is keras.optimizers.Adam
+    assert_same(model, loaded)
+    assert_trains_on_alike(model, loaded)
+
+
 def test_code_in_a_file_is_refused(tmp_path):
     model = keras.Sequential([keras.Input((6,)), keras.layers.Lambda(lambda x: x + 1)])
     model.save(tmp_path / "model.keras")

@@ -43,8 +43,8 @@ CASES = int(os.environ.get("HORNBEAM_FUZZ", "0"))
 @pytest.mark.parametrize("small", [False, True], ids=["usual", "small"])
 @pytest.mark.timeout(0 if CASES else 300)
 def test_random_programs(seed: int, size: int, lanes: int, small: bool) -> None:
-    """``small``: with limits so low that the random sizes go beyond them."""
-    with pytest.MonkeyPatch.context() as patch, config.CACHE("0"):  # what is made with other limits is not kept
+    """``small``: with limits so low that the random sizes go beyond them. They are no part of the cache's keys."""
+    with pytest.MonkeyPatch.context() as patch, config.CACHE("0"):
         for module, name, value in LIMITS if small else ():
             patch.setattr(module, name, value)
         try_program(seed, size, lanes)

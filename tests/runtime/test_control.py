@@ -130,6 +130,30 @@ def test_loop_variables_keep_their_kind():
         assert halved.dtype == np.float32  # a number takes the dtype of the variable that it replaces
 
 
+@pytest.mark.parametrize("limit, steps", [(0, 0), (-2, 0), (3, 3), (9, 5)])
+def test_a_limit_that_is_computed(limit, steps):
+    def f(x, n):
+        return hb.while_loop(lambda i, x: i < 5, lambda i, x: (i + 1, x * 2.0), (0, x), maximum_iterations=n + 0)
+
+    assert [a.tolist() for a in in_every_mode(f, np.float32(1), np.int32(limit))] == [steps, 2.0**steps]
+
+
+def test_a_computed_limit_with_one_loop_variable():
+    f = hb.function(lambda n: hb.while_loop(lambda x: True, lambda x: x + 1, 0, maximum_iterations=n))
+    assert int(f(as_tensor(4))) == 4
+    g = hb.function(lambda n: hb.while_loop(lambda x: True, lambda x: [[x[0] + 1]], [[0]], maximum_iterations=n))
+    assert int(g(as_tensor(4))[0][0]) == 4
+
+
+def test_the_gradient_of_a_loop_with_a_computed_limit():
+    def f(x, n):
+        return hb.while_loop(lambda i, x: i < 5, lambda i, x: (i + 1, x * x), (0, x), maximum_iterations=n)[1]
+
+    for n in (0, 2):
+        gradient = hb.function(lambda x, n: hb.grad(f)(x, n))(as_tensor(1.5), as_tensor(n))
+        assert float(gradient) == pytest.approx(2**n * 1.5 ** (2**n - 1))
+
+
 @pytest.mark.parametrize(
     "body, error, match",
     [

@@ -81,6 +81,9 @@ TABLE = [  # operation of A, NumPy's value, shape of the placeholder in a graph
     (lambda a: tf.case([(a[0, 0] > 5, lambda: a)], default=lambda: a * 2), A * 2),
     (lambda a: tf.switch_case(tf.cast(a[0, 1], tf.int32), [lambda: a, lambda: a, lambda: a * 2]), A * 2),
     (lambda a: tf.while_loop(lambda i, x: i < 3, lambda i, x: (i + 1, x + a), [0, tf.zeros_like(a)])[1], 3 * A),
+    (lambda a: tf.while_loop(
+        lambda x: True, lambda x: x + a, [a * 0], maximum_iterations=tf.cast(a[1, 0], tf.int32)
+    )[0], 3 * A),
     (lambda a: tf.map_fn(lambda row: row * 2 + tf.reduce_sum(a), a), 2 * A + 10),
     (lambda a: tf.scan(lambda total, row: total + row, a, initializer=tf.zeros([2])), A.cumsum(0)),
     (lambda a: tf.foldr(lambda total, row: total * 2 + row, a, tf.zeros([2])), A[1] * 2 + A[0]),

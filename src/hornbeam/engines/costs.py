@@ -215,10 +215,11 @@ TAKES_A_PART = frozenset(("gather", "dynamic_slice"))  # of its first operand, a
 
 def bytes_of_rows(program: Program) -> int:
     """``bytes_moved`` where every row is a kernel; views and constants move nothing."""
-    return sum(map(_bytes_of, program.nodes))
+    return sum(map(bytes_of, program.nodes))
 
 
-def _bytes_of(node: Node) -> int:
+def bytes_of(node: Node) -> int:
+    """Those that one row reads and writes."""
     if node.primitive.kind == "view" or node.primitive.name == "constant":
         return 0
     if any(True for _ in bodies(node)):

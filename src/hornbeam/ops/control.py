@@ -19,6 +19,7 @@ from hornbeam.ir.primitives.control import CALL, CALLBACK, SWITCH, WHILE
 from hornbeam.ir.primitives.movement import CONCAT, REVERSE
 from hornbeam.ir.primitives.scan import scan as loop
 from hornbeam.ir.program import Program
+from hornbeam.ops.arguments import known
 from hornbeam.ops.op import op
 from hornbeam.runtime.eager import EAGER
 from hornbeam.runtime.function import TensorSpec
@@ -96,9 +97,9 @@ def _assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
 
 @op
 def while_loop(
-    cond: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, maximum_iterations: int | None = None
+    cond: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, maximum_iterations: Any = None
 ) -> Any:
-    """Apply ``body`` to the loop variables while ``cond`` holds, at most ``maximum_iterations`` times.
+    """Apply ``body`` to the loop variables while ``cond`` holds, at most ``maximum_iterations`` (an integer) times.
 
     A tuple or list of loop variables is passed as separate arguments; anything else as one. Returns the variables in
     their structure. While tracing they must keep their shapes and dtypes. The gradient of a traced loop computes every
@@ -106,7 +107,6 @@ def while_loop(
     """
     many = isinstance(loop_vars, (tuple, list))
     variables = tuple(loop_vars) if many else (loop_vars,)
-    limit = None if maximum_iterations is None else int(as_tensor(maximum_iterations))
     flat, structure = tree.flatten(tree.map(as_tensor, variables))
 
     def advance(*leaves: Tensor) -> Any:
@@ -122,17 +122,20 @@ def while_loop(
             return found[0]
         return type(loop_vars)(*found) if hasattr(loop_vars, "_fields") else type(loop_vars)(found)
 
+    specs = [t.spec for t in flat]
+
+    def step(*leaves: Tensor) -> Any:
+        return _like_carry("while_loop", advance(*leaves), structure, specs)
+
+    if maximum_iterations is not None and not known(maximum_iterations):
+        return result(_counted_loop(test, step, flat, as_tensor(maximum_iterations)))
+    limit = None if maximum_iterations is None else int(as_tensor(maximum_iterations))
     if current() is EAGER:
         steps = 0
         while (limit is None or steps < limit) and bool(test(*flat)):
             flat = _like_carry("while_loop", advance(*flat), structure, [t.spec for t in flat], resize=True)
             steps += 1
         return result(flat)
-    specs = [t.spec for t in flat]
-
-    def step(*leaves: Tensor) -> Any:
-        return _like_carry("while_loop", advance(*leaves), structure, specs)
-
     traced = trace_body(step, specs)
     carried = traced.assigned
     if carried:
@@ -160,6 +163,15 @@ def while_loop(
     )
     _assign(carried, outs[len(flat) :])
     return result(outs[: len(flat)])
+
+
+def _counted_loop(
+    test: Callable[..., Tensor], step: Callable[..., Any], leaves: Sequence[Tensor], limit: Tensor
+) -> Sequence[Tensor]:
+    """A traced loop whose limit is known only in a run: the limit is a loop variable, too, and counted down."""
+    return while_loop(
+        lambda left, *xs: (left > 0) & test(*xs), lambda left, *xs: (left - 1, *step(*xs)), (limit, *leaves)
+    )[1:]
 
 
 def _like_carry(name: str, returned: Any, structure: Any, specs: Sequence[Any], resize: bool = False) -> list[Any]:

@@ -142,15 +142,16 @@ def while_loop(
     test = Body(graph, lambda *xs: cond(*tree.unflatten(structure, xs)), flat)
     step = Body(graph, lambda *xs: body(*tree.unflatten(structure, xs)), flat)
 
-    def fn(variables: Any, a: Any, b: Any) -> Any:
+    def fn(variables: Any, a: Any, b: Any, limit: Any) -> Any:
         return control.while_loop(
             lambda *xs: test.run(xs, a),
             lambda *xs: tuple(tree.leaves(step.run(xs, b))),
             tuple(variables),
-            maximum_iterations,
+            limit,
         )
 
-    return tree.unflatten(structure, graph.record(fn, (flat, test.captured, step.captured), {}, name or "while"))
+    given = (flat, test.captured, step.captured, maximum_iterations)
+    return tree.unflatten(structure, graph.record(fn, given, {}, name or "while"))
 
 
 def _stepped(name: str, graph: Graph, fn: Callable[..., Any], init: Any, elems: Any, reverse: bool) -> tuple[Any, Any]:

@@ -1,5 +1,7 @@
 """What Keras copies into ``keras.src.backend``."""
 
+from keras.src.backend.common.masking import get_keras_mask, set_keras_mask  # keras-hub takes them from there
+
 from keras_hornbeam.src import ops, random, rnn
 from keras_hornbeam.src.ops.core import compute_output_spec, device_scope
 from keras_hornbeam.src.variable import Variable, name_scope
@@ -22,8 +24,10 @@ __all__ = [
     "compute_output_spec",
     "device_scope",
     "distribution_lib",
+    "get_keras_mask",
     "name_scope",
     "ops",
     "random",
     "rnn",
+    "set_keras_mask",
 ]

@@ -271,9 +271,11 @@ class LoopEmitter:
         return self.emit_whole()
 
     def emit_whole(self) -> list[Kernel]:
-        """One function for a range of units."""
+        """One function for a range of units; for the only one there is, without a loop."""
         self.begin()
-        return [self.end(self._units(Value("%begin", I64), Value("%end", I64)))]
+        span = (index(0), index(1)) if self.units == 1 else (Value("%begin", I64), Value("%end", I64))
+        self._units(*span)
+        return [self.end(self.units)]
 
     def begin(self, chunked: bool = False) -> None:
         """Begin a function of the buffers."""
@@ -295,13 +297,17 @@ class LoopEmitter:
             name, self.buffers, units, self.written, operations, scratch, scratch > 0, nanoseconds, self.overwrites
         )
 
-    def _units(self, begin: Value, end: Value) -> int:
-        """Emit the loop over units ``begin`` … ``end``; returns how many units there are."""
+    @property
+    def units(self) -> int:
+        """How many parts of the work there are for threads to share."""
+        return max(-(-self.space.length // CHUNK), 1) if self.flat else self.space.rows
+
+    def _units(self, begin: Value, end: Value) -> None:
+        """Emit the loop over units ``begin`` … ``end``."""
         if self.flat:
             self.f.loop(begin, end, 1, self._flat_unit, hint="unit")
-            return max(-(-self.space.length // CHUNK), 1)
-        self.f.loop(begin, end, 1, self._row, hint="row")
-        return self.space.rows
+        else:
+            self.f.loop(begin, end, 1, self._row, hint="row")
 
     def _flat_unit(self, unit: Value) -> Sequence[Value]:
         f = self.f
@@ -622,7 +628,7 @@ class LoopEmitter:
             return drawing.word(f, key, elements)
         pair = drawing.words(f, key, f.bits("lshr", elements, f.constant(1, dtype)))
         odd = form[-1] % 2
-        memo[this, (*form[:-1], form[-1] - 2 * odd + 1)] = pair[1 - odd]
+        memo[this, (*form[:-1], form[-1] ^ 1)] = pair[1 - odd]
         return pair[odd]
 
     def _in_pairs(self, form: Form) -> bool:
@@ -818,9 +824,12 @@ class ColumnEmitter(LoopEmitter):
             vector(index(whole), self._tail(size - whole))
         return self.end(1, scratch, work=0)
 
-    def _units(self, begin: Value, end: Value) -> int:
-        self.f.loop(begin, end, 1, lambda u: self._unit(u, None, None), hint="unit")
+    @property
+    def units(self) -> int:
         return self.rows * self.blocks
+
+    def _units(self, begin: Value, end: Value) -> None:
+        self.f.loop(begin, end, 1, lambda u: self._unit(u, None, None), hint="unit")
 
     def _unit(self, number: Value, span: tuple[Value, Value] | None, sums: Sequence[str] | None) -> None:
         """Blocks of four vectors first, then single vectors, the last of them masked."""

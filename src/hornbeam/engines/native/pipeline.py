@@ -26,8 +26,7 @@ from hornbeam.engines.native.target import host
 from hornbeam.engines.native.templates import TEMPLATES
 from hornbeam.engines.native.threads import PARALLEL_FOR, parallel_for, probe
 from hornbeam.engines.native.watch import watch
-from hornbeam.engines.reference import ReferenceExecutable
-from hornbeam.ir.fold import is_exact
+from hornbeam.engines.reference import ReferenceExecutable, by_numpy
 from hornbeam.ir.node import Node
 from hornbeam.ir.primitives.movement import PICK
 from hornbeam.ir.program import Program
@@ -40,13 +39,15 @@ class NativeEngine:
     name = "native"
 
     def compile(self, program: Program, options: Options) -> Executable:
-        if needs_no_compiler(program):
+        # An eager row that NumPy computes to the same bits needs no compiler.
+        known = None if stages.watching() else by_numpy(program)
+        if known is not None:
             stages.begin(program)
-            return ReferenceExecutable(program)
+            return known
         return build(program, host(), options.threads)
 
     def plan(self, program: Program, options: Options) -> Costs:
-        if needs_no_compiler(program):
+        if by_numpy(program) is not None:
             return ReferenceExecutable(program).costs(program)
         simple = simplify(program)
         return costs_of(simple, Lowered.of(Module(), prepare(simple), host(), TEMPLATES))
@@ -54,11 +55,6 @@ class NativeEngine:
 
 probe()  # raises NoTarget where there is nothing to compile for, or nowhere to load it
 register(NativeEngine())
-
-
-def needs_no_compiler(program: Program) -> bool:
-    """Whether it is an eager row that NumPy computes to the same bits."""
-    return len(program.nodes) == 1 and is_exact(program.nodes[0]) and not stages.watching()
 
 
 def build(program: Program, machine: Machine, threads: int | None = None) -> NativeExecutable:
