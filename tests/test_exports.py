@@ -10,7 +10,7 @@ import pytest
 
 import hornbeam
 
-HEAVY = {"tensorflow", "jax", "jaxlib", "torch", "scipy", "sklearn", "pandas"}
+HEAVY = {"tensorflow", "jax", "jaxlib", "torch", "scipy", "sklearn", "pandas", "onnx", "onnxruntime"}
 
 
 def test_all_is_complete():

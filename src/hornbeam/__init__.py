@@ -28,11 +28,13 @@ from hornbeam.ops.transforms import custom_gradient, grad, jvp, stop_gradient, v
 # Errors
 from hornbeam.errors import (
     DTypeError,
+    ExportError,
     FeedError,
     FetchError,
     GradientError,
     HornbeamError,
     KerasSetupError,
+    MissingPackageError,
     NonFiniteError,
     RetraceError,
     SessionClosedError,
@@ -42,6 +44,7 @@ from hornbeam.errors import (
     TracingError,
     UninitializedVariableError,
     UnsafeFileError,
+    UnsupportedFormatError,
 )
 
 # Control flow
@@ -58,10 +61,11 @@ from hornbeam.ops.creation import (
 # Their shapes, parts and joins
 from hornbeam.ops.array import (
     append, array_split, atleast_1d, atleast_2d, atleast_3d, broadcast_arrays, broadcast_to, column_stack, concat, copy,
-    diag, diagflat, diagonal, dsplit, dstack, expand_dims, flip, fliplr, flipud, hsplit, hstack, moveaxis, ndim, pad,
+    diag, diagflat, diagonal, dsplit, dstack, expand_dims, flip, fliplr, flipud, hsplit, hstack, moveaxis, ndim,
     ravel, repeat, reshape, roll, rot90, shape, size, split, squeeze, stack, swapaxes, tile, trace, transpose, tril,
     triu, unstack, vsplit, vstack,
 )  # fmt: skip
+from hornbeam.ops.padding import pad
 from hornbeam.ops.indexing import (
     gather_nd, scatter_nd, scatter_update, select, slice, slice_update, take, take_along_axis, unravel_index,
 )  # fmt: skip
@@ -91,6 +95,9 @@ from hornbeam.ops.reductions import (
 from hornbeam.ops.contraction import (
     convolve, corrcoef, correlate, cov, cross, dot, einsum, inner, kron, matmul, outer, tensordot, vdot,
 )  # fmt: skip
+
+# Writing what was made in other formats
+from hornbeam.export import export_onnx
 
 # By subject
 from hornbeam.ops import image, linalg, nn, random, signal

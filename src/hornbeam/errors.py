@@ -15,6 +15,9 @@
     ├── RetraceError (ValueError)           a function that creates variables on a later call
     ├── StrictModeError (RuntimeError)      what a ledger would have noted, in a strict session
     ├── UnsafeFileError (ValueError)        a model file that does what no honest one does
+    ├── ExportError (ValueError)            a program or model that cannot be written in another format
+    │   └── UnsupportedFormatError (NotImplementedError)  a format that other backends of Keras write
+    ├── MissingPackageError (ImportError)   a package that something optional needs is not installed
     └── KerasSetupError (ImportError)       Keras cannot be made to use this backend
 
 Each also derives from the builtin in parentheses, so ``except ValueError`` keeps working. A message says what went
@@ -92,6 +95,18 @@ class StrictModeError(HornbeamError, RuntimeError):
 
 class UnsafeFileError(HornbeamError, ValueError):
     """A model file reaches outside itself, asks for more memory than its size warrants, or names code to run."""
+
+
+class ExportError(HornbeamError, ValueError):
+    """A program or model cannot be written in the format that was asked for."""
+
+
+class UnsupportedFormatError(ExportError, NotImplementedError):
+    """A model cannot be written in this format here, but on another backend of Keras."""
+
+
+class MissingPackageError(HornbeamError, ImportError):
+    """A package that something optional needs is not installed."""
 
 
 class KerasSetupError(HornbeamError, ImportError):

@@ -26,11 +26,12 @@ from typing import Any
 
 NAME = "hornbeam"  # as in KERAS_BACKEND=hornbeam, for which Keras imports the package keras_hornbeam
 ALIAS = "hornbeam.keras"  # becomes Keras itself, see keras.py
+MODEL = "keras.src.models.model"
 READERS = (  # of model files, which are looked over before
     "keras.src.saving.saving_lib",
     "keras.src.saving.saving_api",
     "keras.src.saving.file_editor",
-    "keras.src.models.model",
+    MODEL,
     "keras.src.legacy.saving.legacy_h5_format",
 )
 GENERATORS = tuple(  # of keras-hub, where it compiles generation for the backends that it knows by name
@@ -187,6 +188,12 @@ def _guarded(module: ModuleType, run: Run) -> None:
         importlib.import_module("hornbeam.model_files.guard").GUARDS[module.__name__](module)
 
 
+def _exporting(module: ModuleType, run: Run) -> None:
+    _guarded(module, run)
+    if backend() == NAME:
+        importlib.import_module("hornbeam.export.keras_models").adjust(module)
+
+
 def _reading_torch_optimizers(module: ModuleType, run: Run) -> None:
     """On PyTorch Keras writes its optimizers under the module that makes them fast there. They are the same ones."""
     run(module)
@@ -229,6 +236,7 @@ LOADERS: dict[str, Callable[[Any], Any]] = {  # the modules that load in a way o
     "keras": partial(_Around, _explained),
     **dict.fromkeys(HOLDERS, partial(_Around, _then_let_in)),
     **dict.fromkeys(READERS, partial(_Around, _guarded)),
+    MODEL: partial(_Around, _exporting),  # guarded, too
     "keras.src.saving.serialization_lib": partial(_Around, _reading_torch_optimizers),
     **dict.fromkeys(GENERATORS, partial(_Around, _generating_compiled)),
     "keras.src.utils.audio_dataset_utils": partial(_Around, _without_scipy),

@@ -45,6 +45,29 @@ def test_fake_quantization_rounds_forward_and_clips_backward(wrap, low, high, bi
     np.testing.assert_array_equal(gradient, weights * [0, 0, 1, 1, 1, 0])
 
 
+# Ranges whose ends, once moved, are numbers of float32: what counts as inside must not hang on rounding.
+EXACT = [
+    (0.0, 255.0, 8, False), (0.5, 128.0, 8, False), (-128.0, -0.5, 8, False), (-0.1, 127.4, 8, False),
+    (0.0, 254.0, 8, True), (0.1, 127.1, 8, True), (-127.1, -0.1, 8, True), (-0.1, 126.9, 8, True),
+    (0.0, 127.0, 7, False), (0.5, 64.0, 7, False), (-64.0, -0.5, 7, False), (-0.1, 63.4, 7, False),
+    (0.0, 126.0, 7, True), (0.1, 63.1, 7, True), (-63.1, -0.1, 7, True), (-0.1, 62.9, 7, True),
+]  # fmt: skip
+
+
+@each_way
+@pytest.mark.parametrize("low, high, bits, narrow", EXACT)
+def test_the_ends_of_a_fake_quantized_range_lie_inside(wrap, low, high, bits, narrow):
+    first, last, _ = nudged(low, high, bits, narrow)
+    x = np.array([first, last], "float32")
+    just_outside = np.nextafter(x, np.array([-np.inf, np.inf], "float32"))
+
+    def gradient(x):
+        return ops.grad(lambda x: ops.sum(keras.quantizers.fake_quant_with_min_max_vars(x, low, high, bits, narrow)))(x)
+
+    np.testing.assert_array_equal(wrap(gradient)(ops.array(x)), [1, 1])
+    np.testing.assert_array_equal(wrap(gradient)(ops.array(just_outside)), [0, 0])
+
+
 @each_way
 @pytest.mark.parametrize("axis", [1, -1])  # Keras lets the ranges lie along the last axis whichever is named
 @pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])

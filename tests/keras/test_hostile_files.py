@@ -286,6 +286,25 @@ def test_functions_that_models_compute_with(path):
 
 
 @without_slots
+def test_a_function_that_the_program_has_registered(path):
+    """Its module may be one of Keras's: an extension's, or Keras's own tests."""
+    register = keras.saving.register_keras_serializable(package="mine")
+
+    def halved(y, p):
+        return keras.ops.mean(keras.ops.square(y - p), axis=-1) / 2
+
+    halved.__module__ = "keras.src.extension"
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("sgd", register(halved))
+    model.save(path)
+    try:
+        assert keras.saving.load_model(path).loss is halved
+    finally:
+        keras.saving.get_custom_objects().pop("mine>halved")
+    refused(keras.saving.load_model, path, match="mine>halved")
+
+
+@without_slots
 def test_an_optimizer_without_state_in_the_file(path):
     """Adam's slots are twice the weights, and are made when the model is loaded."""
     size = 3000
@@ -310,3 +329,28 @@ def test_what_is_not_there_is_not_called_hostile(name, path):
     with pytest.raises((OSError, ValueError)) as caught:
         keras.saving.load_model(path.with_name(name)) if name.endswith("keras") else weights_of_it(path.with_name(name))
     assert not isinstance(caught.value, hb.UnsafeFileError)
+
+
+def with_weights(path, weights, compression=zipfile.ZIP_STORED):
+    """The model in a file, with other bytes in the place of its weights."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()} | {"model.weights.h5": weights}
+    hostile.write(path, members, compression)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"])
+def test_weights_that_are_not_hdf5_are_not_called_hostile(compression, path):
+    hostile.model().save(path)
+    with_weights(path, bytes(5000), compression)
+    with pytest.raises((OSError, ValueError)) as caught:
+        keras.saving.load_model(path)
+    assert not isinstance(caught.value, hb.UnsafeFileError)
+
+
+def test_a_wrong_checksum_hides_no_link(path, secret):
+    """What cannot be read to its end may be readable in parts, and Keras may read them."""
+    hostile.weights_inside("external_link")(path, secret)
+    checksum = zipfile.ZipFile(path).getinfo("model.weights.h5").CRC.to_bytes(4, "little")
+    path.write_bytes(path.read_bytes().replace(checksum, bytes(4)))
+    with pytest.raises((hb.UnsafeFileError, zipfile.BadZipFile)):
+        keras.saving.load_model(path)

@@ -126,5 +126,5 @@ def test_code_in_a_file_is_refused(tmp_path):
 
 
 def test_export_says_what_it_cannot_do(model, tmp_path):
-    with pytest.raises(NotImplementedError, match="only compatible with"):
+    with pytest.raises(NotImplementedError, match="Hornbeam writes format='onnx'"):
         model.export(tmp_path / "exported", format="tf_saved_model")

@@ -7,8 +7,8 @@ The tests are laid out beside a copy of the installed nightly's `keras` folder, 
 folder for scratch. They run in an environment of their own, as they import TensorFlow, JAX and PyTorch throughout.
 Paths among pytest's arguments are seen from the laid out folder:  scripts/keras-suite ~/keras keras/src/ops -k reshape
 
---part is what CI runs: the tests of the published archive that need neither TensorFlow nor PyTorch, in an environment
-small enough to be made anew each time.
+--part takes the tests that need neither TensorFlow nor PyTorch, in an environment small enough to be made anew each
+time. scripts/test, and with it CI, runs one in four of them on the native engine.
 
 A run of whole folders writes their rows of TALLY.md. KERAS_BACKEND=jax runs Keras's own backend instead, to compare.
 """
@@ -35,12 +35,16 @@ RELEASE = "3.15.1"
 WHOLE, PART = HERE / "requirements.txt", HERE / "requirements-part.txt"
 LEFT_OUT = ("tensorflow", "torch", "sklearn", "pandas", "grain", "orbax", "tree", "tensorboard")  # in PART, as modules
 
-# The only lines of test files that have to change: the trainer's class, which is chosen by the backend's name.
+# The only lines of test files that have to change, by the beginning of the file's name.
 EDITS = {
     "keras/src/trainers/trainer_test.py": (
+        # The trainer's class and the name of the CPU are chosen by the backend's name.
         (r"\b(JAX|Torch|TensorFlow|Numpy)Trainer as", "Trainer as"),
         (r'raise ImportError\(f"Invalid backend: .*\)', "from keras.src.models.model import Trainer"),
-    )
+        (r"CPU_DEVICES\[backend\.backend\(\)\]", 'CPU_DEVICES.get(backend.backend(), "cpu")'),
+    ),
+    # What the recurrent layers say of themselves has changed since 3.15.1.
+    "keras/src/layers/rnn/": ((r"\bsupports_masking=True", "supports_masking=False"),),
 }
 
 
@@ -48,15 +52,20 @@ def main() -> int:
     options, rest = parse()
     tests = options.checkout or release_sources(options.scratch)
     kind = PART if options.part else WHOLE
-    python = environment(options.environment or options.scratch / f"environment-{kind.stem}", kind)
+    if options.environment:
+        python = options.environment.resolve() / "bin" / "python"  # another's, perhaps: nothing is installed into it
+        if not python.exists():
+            sys.exit(f"{options.environment} is not an environment of Python: there is no {python}")
+    else:
+        python = environment(options.scratch / f"environment-{kind.stem}", kind)
     tree = lay_out(tests, python, options.scratch / "tree")
     results = options.scratch / "results"
     results.mkdir(parents=True, exist_ok=True)
     report = results / f"{options.backend}-{options.engine}-{time.strftime('%m%d-%H%M%S')}.xml"
     when = f"{time.strftime('%Y-%m-%d')}, {commit()}"
-    run_pytest(python, tree, report, options, rest, more_arguments(options))
+    code = run_pytest(python, tree, report, options, rest, more_arguments(options))
     if not report.exists():
-        return 1
+        return code or 1
     cases = tally.read(report)
     rows = tally.count(cases)
     failed = [case for case in cases if case.outcome == "failed"]
@@ -65,7 +74,17 @@ def main() -> int:
     whole = options.sample == 1 and not options.part and not selects(rest, tree)
     if options.checkout and options.backend == "hornbeam" and whole:
         tally.write(options.engine, rows, when)
-    return 1 if failed else 0
+    print(verdict(cases, code, options))
+    return code or bool(failed)  # pytest's own code also tells of a crash, or of nothing that ran
+
+
+def verdict(cases: list[tally.Case], code: int, options: argparse.Namespace) -> str:
+    """What it came to, as a sentence to end with."""
+    counts = ", ".join(f"{sum(case.outcome == name for case in cases)} {name}" for name in tally.OUTCOMES)
+    where = f"{options.backend}, {options.engine} engine" if options.backend == "hornbeam" else options.backend
+    sample = "" if options.sample == 1 else f", one in {options.sample}"
+    trouble = f" pytest ended with code {code}, see above." if code else ""
+    return f"Keras's own tests ({where}{sample}): {counts}.{trouble}"
 
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
@@ -75,7 +94,9 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--part", action="store_true", help="only what needs neither TensorFlow nor PyTorch")
     parser.add_argument("--sample", type=int, default=1, metavar="N", help="one test in N, always the same ones")
     parser.add_argument("--scratch", type=Path, default=CACHE, help=f"for all that this makes (default: {CACHE})")
-    parser.add_argument("--environment", type=Path, help="of Python, for the tests (default: in the scratch folder)")
+    parser.add_argument(
+        "--environment", type=Path, help="one that exists, used as it is (default: made in the scratch folder)"
+    )
     options, rest = parser.parse_known_args()
     options.checkout = Path(rest.pop(0)).resolve() if rest and Path(rest[0], "keras", "src").is_dir() else None
     options.scratch = options.scratch.resolve()
@@ -88,13 +109,13 @@ def release_sources(scratch: Path) -> Path:
     folder = scratch / f"keras-{RELEASE}"
     if not folder.exists():
         scratch.mkdir(parents=True, exist_ok=True)
-        pip = [sys.executable, "-m", "pip", "--quiet", "download", "--no-deps", "--no-binary=keras"]
-        if subprocess.run([*pip, f"--dest={scratch}", f"keras=={RELEASE}"]).returncode:
-            sys.exit(
-                f"Keras's own tests did not run: the sources of keras {RELEASE}, which they are part of, could not be\n"
-                "downloaded from the package index (see above). With a checkout of Keras no download is needed:\n"
-                "    scripts/keras-suite path/to/keras"
-            )
+        trouble = (
+            f"The sources of keras {RELEASE}, which they are part of, could not be downloaded from the package index\n"
+            "(see above). With a checkout of Keras no download is needed:\n"
+            "    scripts/keras-suite path/to/keras"
+        )
+        options = ("--no-deps", "--no-binary=keras", f"--dest={scratch}")
+        pip(trouble, sys.executable, "download", *options, f"keras=={RELEASE}")
         with (
             tarfile.open(scratch / f"keras-{RELEASE}.tar.gz") as archive,
             tempfile.TemporaryDirectory(dir=scratch) as t,
@@ -106,7 +127,7 @@ def release_sources(scratch: Path) -> Path:
 
 def environment(folder: Path, requirements: Path) -> Path:
     """The tests' own environment, with this working copy and the nightly they are run against; its interpreter."""
-    python = folder.resolve() / "bin" / "python"
+    python = folder / "bin" / "python"
     nightly = f"keras-nightly=={floor()}"
     wanted = "".join(file.read_text() for file in (WHOLE, PART, ROOT / "pyproject.toml")) + nightly
     stamp = folder / "installed.txt"
@@ -115,15 +136,24 @@ def environment(folder: Path, requirements: Path) -> Path:
     print(f"Making the tests' environment in {folder} ...", file=sys.stderr)
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip: list[str | Path] = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "--requirement", requirements], check=True)
-    subprocess.run([*pip, "install", "--editable", ROOT, nightly], check=True)
+    trouble = (
+        f"What they need could not be installed from the package index into {folder} (see above).\n"
+        "Once pip can reach the index, the same command goes on where it stopped."
+    )
+    pip(trouble, python, "install", "--requirement", requirements)
+    pip(trouble, python, "install", "--editable", ROOT, nightly)
     if requirements == WHOLE:
         # TensorFlow brings the stable Keras, whose folder is the nightly's.
-        subprocess.run([*pip, "uninstall", "--yes", "keras"], check=True)
-        subprocess.run([*pip, "install", "--force-reinstall", "--no-deps", nightly], check=True)
+        pip(trouble, python, "uninstall", "--yes", "keras")
+        pip(trouble, python, "install", "--force-reinstall", "--no-deps", nightly)
     stamp.write_text(wanted)
     return python
+
+
+def pip(trouble: str, python: Path | str, *arguments: Path | str) -> None:
+    """Run pip in the environment of `python`; where it fails, end with what that means for the tests."""
+    if subprocess.run([python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]).returncode:
+        sys.exit(f"Keras's own tests did not run.\n{trouble}")
 
 
 def floor() -> str:
@@ -147,7 +177,7 @@ def lay_out(checkout: Path, python: Path, tree: Path) -> Path:
             target = tree / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-            for pattern, text in EDITS.get(name, ()):
+            for pattern, text in (edit for part, edits in EDITS.items() if name.startswith(part) for edit in edits):
                 target.write_text(re.sub(pattern, text, target.read_text()))
     (tree / "pytest.ini").write_text("[pytest]\n")  # pytest looks no higher
     return tree
@@ -161,7 +191,7 @@ def more_arguments(options: argparse.Namespace) -> list[str]:
 
 def run_pytest(
     python: Path, tree: Path, report: Path, options: argparse.Namespace, rest: list[str], more: list[str]
-) -> None:
+) -> int:
     arguments = [
         *("-q", "-n", "2", "--dist", "loadfile", "-p", "tests.keras_suite.plugin", "-p", "no:cacheprovider"),
         *("--tb=short", "-rfE", "--timeout=900", "--continue-on-collection-errors"),
@@ -178,13 +208,14 @@ def run_pytest(
         "JAX_PLATFORMS": "cpu",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    subprocess.run([python, "-m", "pytest", *arguments], cwd=tree, env=os.environ | ours)
+    return subprocess.run([python, "-m", "pytest", *arguments], cwd=tree, env=os.environ | ours).returncode
 
 
 def selects(rest: list[str], tree: Path) -> bool:
-    """Whether pytest's arguments choose among the tests of a folder."""
+    """Whether pytest's arguments choose among the tests of a folder, of which the tally has a row."""
     choices = ("-k", "-m", "-x", "--deselect", "--ignore", "--maxfail", "keras/")
-    return any(part.startswith(choices) and not (tree / part).is_dir() for part in rest)
+    whole = {tree / "keras" / "src", *(tree / "keras" / "src").iterdir()}
+    return any(part.startswith(choices) and tree / part not in whole for part in rest)
 
 
 def commit() -> str:

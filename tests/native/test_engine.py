@@ -98,6 +98,20 @@ with warnings.catch_warnings(record=True) as caught:
     assert done.stdout.split() == ["1.0", "reference", "reference", "1"], done.stderr
 
 
+def test_calling_a_kernel_again_is_data():
+    def lines(layers: int) -> int:
+        def fn(x: Any, w: Any) -> Any:
+            for _ in range(layers):
+                x = hb.tanh(x @ w)
+            return x
+
+        module = Module()
+        Lowered.of(module, prepared(traced(fn, (64, 64), (64, 64))), host(), TEMPLATES).segments("run", shared=True)
+        return str(module).count("\n")
+
+    assert lines(2) == lines(20)
+
+
 def test_equal_functions_are_one_piece_of_code():
     def functions(fn: Callable[..., Any], *shapes: tuple[int, ...]) -> list[str]:
         module = Module()

@@ -20,7 +20,7 @@ from hornbeam.ir.program import Program, evaluate
 from tests.native.test_rows import agree
 
 LANES = (1, 4, 16)
-SUMMED = (np.dtype(np.float32), dtypes.float16, dtypes.bfloat16)
+SUMMED = [*((lanes, dtypes.float32) for lanes in LANES), (4, dtypes.bfloat16), (16, dtypes.float16)]
 
 
 def check(row: Any, values: list[np.ndarray], lanes: int, **attrs: Any) -> None:
@@ -93,8 +93,7 @@ def wide_numbers(seed: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return 33 * numbers(seed, shape, dtype) if np.dtype(dtype).itemsize == 2 else numbers(seed, shape, dtype)
 
 
-@pytest.mark.parametrize("dtype", SUMMED, ids=str)
-@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize(("lanes", "dtype"), SUMMED)
 @pytest.mark.parametrize("channels", [1, 5, 16, 70])
 @pytest.mark.parametrize("case", WINDOWS, ids=lambda c: f"{c[0]}-{c[1]}")
 def test_pooling(case: Any, channels: int, lanes: int, dtype: Any) -> None:
@@ -111,8 +110,7 @@ def test_pooling(case: Any, channels: int, lanes: int, dtype: Any) -> None:
     check(contract.POOL_UNPICK, [x, y], lanes, **attrs)
 
 
-@pytest.mark.parametrize("dtype", SUMMED, ids=str)
-@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize(("lanes", "dtype"), SUMMED)
 @pytest.mark.parametrize(
     ("channels", "groups", "features"), [(6, 6, 6), (20, 20, 40), (6, 3, 9), (70, 70, 70), (4, 1, 3), (32, 2, 32)]
 )
@@ -136,8 +134,7 @@ def test_the_kernel_s_gradient_of_a_long_line() -> None:
         check(contract.CONV_KERNEL_GRAD, [x, y], lanes, shape=(150,), **attrs)
 
 
-@pytest.mark.parametrize("dtype", SUMMED, ids=str)
-@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize(("lanes", "dtype"), SUMMED)
 @pytest.mark.parametrize("mode", ["add", "mul", "set", "max", "min"])
 def test_scatter(mode: str, lanes: int, dtype: Any) -> None:
     """Many updates of one place: rounding each would lose most of them."""

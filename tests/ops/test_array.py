@@ -7,7 +7,7 @@ import pytest
 
 import hornbeam.runtime.eager  # noqa: F401  (installs the interpreter)
 from hornbeam.errors import DTypeError, ShapeError, TracingError
-from hornbeam.ops import array, creation, indexing, reductions, sorting
+from hornbeam.ops import array, creation, indexing, padding, reductions, sorting
 from hornbeam.ops.transforms import grad
 from hornbeam.runtime.function import function
 
@@ -84,10 +84,34 @@ def test_shapes(name, args):
     same(getattr(array, name)(*args), getattr(np, name)(*args))
 
 
-@pytest.mark.parametrize("mode", ["constant", "reflect", "symmetric", "edge", "wrap"])
+@pytest.mark.parametrize("mode", [mode for mode in padding.MODES if mode != "empty"])
 @pytest.mark.parametrize("width", [1, (2, 0), ((0, 1), (2, 2), (3, 1)), ((5, 7), (0, 0), (9, 2))], ids=str)
 def test_pad(mode, width):
-    same(array.pad(X, width, mode), np.pad(X, width, mode=mode))
+    same(padding.pad(X, width, mode), np.pad(X, width, mode=mode), 1e-6)
+    same(padding.pad(X.astype(np.int32), width, mode), np.pad(X.astype(np.int32), width, mode=mode))
+
+
+def test_empty_padding_promises_a_shape_only():
+    padded = padding.pad(M, (1, 2), "empty")
+    assert padded.shape == (6, 7)
+    same(padded[1:4, 1:5], M)
+
+
+def test_pad_refuses_other_modes_and_names_those_there_are():
+    with pytest.raises(ValueError, match="linear_ramp"):
+        padding.pad(M, 1, "circular")
+
+
+def test_spaces_without_a_step():
+    for num in (0, 1):
+        values, step = creation.linspace(V, V + 1, num, retstep=True)
+        assert values.shape == (num, 4) and step.shape == () and np.isnan(step.numpy())
+
+
+def test_a_number_has_no_indices():
+    with pytest.raises(ShapeError, match="atleast_1d"):
+        sorting.nonzero(3)
+    assert [sorting.argwhere(x).shape for x in (3, 0)] == [(1, 0), (0, 0)] == [np.argwhere(x).shape for x in (3, 0)]
 
 
 def test_joins_promote_and_refuse():
@@ -180,7 +204,8 @@ def test_unique_of_a_size():
 
 
 GRADIENTS = [
-    (lambda x: array.pad(x, 2, "reflect"), M), (lambda x: array.pad(x, 5, "wrap"), M),
+    (lambda x: padding.pad(x, 2, "reflect"), M), (lambda x: padding.pad(x, 5, "wrap"), M),
+    (lambda x: padding.pad(x, 2, "linear_ramp"), M), (lambda x: padding.pad(x, 2, "mean"), M),
     (lambda x: array.roll(x, 3), M),
     (lambda x: array.diag(x, 1), M[0]), (lambda x: array.repeat(x, [2, 0, 1], 0), M),
     (lambda x: array.tile(x, 3), M),

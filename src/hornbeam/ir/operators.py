@@ -38,14 +38,15 @@ def _exactly(x: Any, dtype: DType) -> np.ndarray:
 
 def operand_dtype(*operands: Any) -> DType:
     """Where operands meet: tensors and arrays by the lattice, Python scalars weakly."""
-    return _meeting(*[_scalar_type(x) if isinstance(x, _SCALARS) else x.dtype for x in operands])
+    return _meeting(*map(_kind, operands))
 
 
 _SCALARS = (bool, int, float, complex)
 
 
-def _scalar_type(x: Any) -> type:
-    return next(t for t in _SCALARS if isinstance(x, t))
+def _kind(x: Any) -> Any:
+    """What decides where ``x`` meets others: the type of a Python scalar, the dtype of everything else."""
+    return next(t for t in _SCALARS if isinstance(x, t)) if isinstance(x, _SCALARS) else x.dtype
 
 
 @functools.cache
@@ -78,12 +79,17 @@ def binary(primitive: Primitive, x: Any, y: Any, *, floating: bool = False) -> A
     x, y = as_operand(x), as_operand(y)
     if x is NotImplemented or y is NotImplemented:
         return NotImplemented
-    dtype = operand_dtype(x, y)
+    primitive, dtype = _promoted(primitive, floating, _kind(x), _kind(y))
+    return primitive(lift(x, dtype), lift(y, dtype))
+
+
+@functools.cache
+def _promoted(primitive: Primitive, floating: bool, *kinds: Any) -> tuple[Primitive, DType]:
+    """The row to apply, and the dtype in which its operands meet."""
+    dtype = _meeting(*kinds)
     if floating and not dtypes.is_inexact(dtype):
         dtype = dtypes.float64 if dtype.itemsize == 8 else dtypes.float32
-    if dtype == dtypes.bool_ and primitive in _ON_BOOL:
-        primitive = _ON_BOOL[primitive]
-    return primitive(lift(x, dtype), lift(y, dtype))
+    return _ON_BOOL.get(primitive, primitive) if dtype == dtypes.bool_ else primitive, dtype
 
 
 # On bools, adding is "or" and multiplying "and", as in NumPy.

@@ -66,7 +66,8 @@ def _check_object(config: dict[str, Any], file: str, safe: bool) -> None:
         raise refusal(
             file,
             f"its config holds {CODE.get(kind, CODE['__lambda__'])} ({kind}), which would run.",
-            "A file with code can do on this computer whatever you can. Keras's safe_mode, which is on, forbids it.",
+            "Loading it is arbitrary code execution: it can do on this computer whatever you can. Keras's safe_mode, "
+            "which is on, forbids it.",
             TRUST,
         )
     if kind in LOOKUPS and isinstance(settings.get("vocabulary"), str):
@@ -79,7 +80,7 @@ def _check_object(config: dict[str, Any], file: str, safe: bool) -> None:
     module = config.get("module")
     if kind == "function" and isinstance(module, str) and module.split(".")[0] in ("keras", "builtins"):
         name = f"{module}.{inner}"
-        if not FUNCTIONS.fullmatch(module) and not FUNCTIONS.fullmatch(name):
+        if not FUNCTIONS.fullmatch(module) and not FUNCTIONS.fullmatch(name) and not _registered(inner):
             raise refusal(
                 file,
                 f"its config names the function {name[:200]!r}.",
@@ -87,6 +88,13 @@ def _check_object(config: dict[str, Any], file: str, safe: bool) -> None:
                 "with arguments from the file.",
                 TRUST,
             )
+
+
+def _registered(name: Any) -> bool:
+    """Whether the program has itself registered something with Keras under this name, which Keras then takes."""
+    from keras.src.saving.object_registration import get_registered_object
+
+    return isinstance(name, str) and get_registered_object(name) is not None
 
 
 def _too_deep(file: str) -> Exception:

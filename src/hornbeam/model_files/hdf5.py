@@ -52,10 +52,13 @@ def _link(path: str, link: Any) -> tuple[str, str]:
     target = getattr(link, "path", "?")
     if hasattr(link, "filename"):
         return (
-            f"{path!r} is an external link, to {target!r} in {link.filename!r}.",
+            f"{path!r} is an external link (h5py.ExternalLink), to {target!r} in {link.filename!r}.",
             "Reading it would read that file, whatever it is, into the model.",
         )
-    return f"{path!r} is a soft link, to {target!r}.", "Keras stores every weight in its own place and links none."
+    return (
+        f"{path!r} is a soft link (h5py.SoftLink), to {target!r}.",
+        "Keras stores every weight in its own place and links none.",
+    )
 
 
 def _address(group: Any) -> Any:

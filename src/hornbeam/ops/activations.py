@@ -160,7 +160,8 @@ def hard_silu(x: Any) -> Any:
 @op
 def hard_tanh(x: Any) -> Any:
     """``x`` moved into [-1, 1]."""
-    return clamp(as_tensor(x), -1, 1)
+    x = as_tensor(x)
+    return clamp(x, 0 if x.dtype.kind == "u" else -1, 1)
 
 
 @op
@@ -250,7 +251,7 @@ def softmax(x: Any, axis: Any = -1) -> Any:
     if x.size == 0 or not axes:
         return ones_like(x)
     e = EXP(shifted(x, axes))
-    return e / e.sum(axes, keepdims=True)
+    return e * (1.0 / e.sum(axes, keepdims=True))  # one division for all of them
 
 
 @op

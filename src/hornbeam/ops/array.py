@@ -1,4 +1,4 @@
-"""Shapes, joining and splitting, padding and repeating, and diagonals."""
+"""Shapes, joining and splitting, repeating, and diagonals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hornbeam.base import dtypes
-from hornbeam.base.spec import as_axes, as_axis, as_dim, as_shape, broadcast_shapes
+from hornbeam.base.spec import as_axes, as_axis, as_shape, broadcast_shapes
 from hornbeam.errors import ShapeError
 from hornbeam.ir.bind import constant
 from hornbeam.ir.primitives.arith import SELECT
@@ -42,7 +42,7 @@ __all__ = [
     "reshape", "ravel", "transpose", "swapaxes", "moveaxis", "expand_dims", "squeeze", "broadcast_to",
     "broadcast_arrays", "atleast_1d", "atleast_2d", "atleast_3d", "flip", "fliplr", "flipud", "rot90", "roll",
     "concat", "stack", "vstack", "hstack", "dstack", "column_stack", "append", "split", "array_split", "hsplit",
-    "vsplit", "dsplit", "unstack", "pad", "repeat", "tile",
+    "vsplit", "dsplit", "unstack", "repeat", "tile",
     "diag", "diagflat", "diagonal", "trace", "tril", "triu",
     "copy", "where", "select", "take", "take_along_axis", "unravel_index", "gather_nd", "scatter_nd", "slice",
     "slice_update",
@@ -392,40 +392,7 @@ def unstack(x: Any, axis: int = 0) -> list[Any]:
     return [_part(x, axis, i, i + 1).reshape(dims) for i in range(x.shape[axis])]
 
 
-# -- padding and repeating -----------------------------------------------------------------------------------------
-
-_REFLECTIONS = ("reflect", "symmetric", "edge", "wrap")
-
-
-@op
-def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
-    """``x`` with more elements before and after those along each axis.
-
-    Args:
-        pad_width: ``(before, after)`` for each axis, or one pair (or number) for all.
-        mode: ``constant``; ``reflect`` and ``symmetric`` mirror, without and with the edge; ``edge`` repeats it;
-            ``wrap`` continues from the other end.
-        constant_values: what ``constant`` pads with.
-    """
-    x = as_tensor(x)
-    widths = np.broadcast_to(static(pad_width, "the padding", "give the widths as Python ints"), (x.ndim, 2)).tolist()
-    if any(as_dim(w) < 0 for pair in widths for w in pair):
-        raise ShapeError(f"pad: widths must not be negative, got {widths}.\n  Fix: cut with a slice, x[1:-1].")
-    if mode == "constant":
-        before, after = tuple(w[0] for w in widths), tuple(w[1] for w in widths)
-        value = as_tensor(constant_values).astype(x.dtype)
-        if value.shape:
-            raise ShapeError(f"pad: constant_values must be one number, got shape {value.shape}.")
-        return PAD(x, value, before=before, after=after, between=(0,) * x.ndim) if any(before + after) else x
-    if mode not in _REFLECTIONS:
-        raise ValueError(f"pad: mode must be constant, {', '.join(_REFLECTIONS)}, got {mode!r}.")
-    for axis, pair in enumerate(widths):
-        if any(pair):
-            if x.shape[axis] == 0:
-                raise ShapeError(f"pad: axis {axis} of {x.shape} is empty, there is nothing to {mode}.")
-            places: Any = np.arange(x.shape[axis])
-            x = take_static(x, np.pad(places, pair, mode=mode), axis)  # type: ignore[call-overload]
-    return x
+# -- repeating -----------------------------------------------------------------------------------------------------
 
 
 def take_static(x: Any, indices: np.ndarray, axis: int) -> Any:

@@ -146,7 +146,7 @@ def _number(num: Any) -> int:
 
 
 def _spaced(start: Any, stop: Any, num: int, endpoint: bool, axis: int) -> tuple[Any, Any]:
-    """The values of linspace, and its step (NaN if there is none)."""
+    """The values of linspace, and its step (one NaN, as NumPy has it, if there is none)."""
     first, last = meeting_inexact(start, stop)
     num = _number(num)
     if num < 0:
@@ -155,7 +155,7 @@ def _spaced(start: Any, stop: Any, num: int, endpoint: bool, axis: int) -> tuple
     delta = last - first
     axis = as_axis(axis, delta.ndim + 1)
     counted = IOTA(shape=(num,) + (1,) * delta.ndim, axis=0, dtype=first.dtype)
-    step = delta / intervals if intervals > 0 else filled(delta.shape, math.nan, delta.dtype)
+    step = delta / intervals if intervals > 0 else filled((), math.nan, delta.dtype)
     out = first + counted * (step if intervals > 0 else delta)
     if endpoint and num > 1:  # exactly the last one, whatever the rounding
         ends = IOTA(shape=(num,) + (1,) * delta.ndim, axis=0, dtype=dtypes.int32) == num - 1

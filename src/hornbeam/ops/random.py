@@ -181,8 +181,10 @@ def uniform(shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = "floa
         if (low, high) == (0, 1):
             return unit
         # Rounding of the sum can reach the end, so the end is moved in by one step.
-        last = np.nextafter(np.asarray(high, dtype), np.asarray(low, dtype)).astype(dtype)
-        return MIN(unit * (high - low) + low, constant(last))
+        last = constant(np.asarray(np.nextafter(np.asarray(high, dtype), np.asarray(low, dtype)), dtype))
+        drawn = unit * (high - low) + low
+        # Not MIN: what compares and selects is exact, so that the first values of a model need no compiler.
+        return SELECT(drawn > last, last, drawn)
     low, high = as_tensor(low, dtype), as_tensor(high, dtype)
     return MIN(unit * (high - low) + low, NEXTAFTER(high, low))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from hornbeam.base import dtypes
 from hornbeam.base.spec import as_axis
-from hornbeam.errors import DTypeError, ShapeError
+from hornbeam.errors import DTypeError, ShapeError, explain
 from hornbeam.ir.primitives import index as indexing
 from hornbeam.ir.primitives.arith import NOT, SELECT
 from hornbeam.ir.primitives.index import ARGSORT, GATHER, SCATTER
@@ -157,21 +157,25 @@ def nonzero(x: Any, size: int | None = None, fill_value: int = 0) -> tuple[Any, 
     Args:
         size: cut or fill the result up to so many; needed where the value is not known (while tracing).
         fill_value: the flat index that fills it up.
+
+    Raises:
+        ShapeError: ``x`` is 0-d.
     """
     x = truth(x)
-    shape = x.shape or (1,)
+    if not x.ndim:
+        raise ShapeError(explain("nonzero: a 0-d array has no axes to give indices along.", fix="hb.atleast_1d(x)"))
     mask = x.reshape((x.size,))
     count = _count(mask, size, "nonzero")
-    return unravel_index(_first_places(mask, count, fill_value), shape)
+    return unravel_index(_first_places(mask, count, fill_value), x.shape)
 
 
 @op
 def argwhere(x: Any, size: int | None = None, fill_value: int = 0) -> Any:
     """The indices of the elements that are not zero, as rows."""
     x = as_tensor(x)
-    places = nonzero(x, size, fill_value)
     if not x.ndim:
-        return places[0].reshape((-1, 1))[:, :0]
+        return nonzero(x.reshape((1,)), size, fill_value)[0].reshape((-1, 1))[:, :0]
+    places = nonzero(x, size, fill_value)
     return CONCAT(*(p.reshape((-1, 1)) for p in places), axis=1)
 
 

@@ -77,13 +77,13 @@ _TERMS = 200  # of the series and of the fraction: enough for float64 up to a = 
 
 @op
 def gammainc(a: Any, x: Any) -> Any:
-    """The regularized lower incomplete gamma function, for a > 0 and x >= 0."""
+    """The regularized lower incomplete gamma function, for a and x >= 0, not both 0."""
     return _incomplete_gamma(a, x, lower=True)
 
 
 @op
 def gammaincc(a: Any, x: Any) -> Any:
-    """The regularized upper incomplete gamma function, for a > 0 and x >= 0: 1 - gammainc(a, x)."""
+    """The regularized upper incomplete gamma function, for a and x >= 0, not both 0: 1 - gammainc(a, x)."""
     return _incomplete_gamma(a, x, lower=False)
 
 
@@ -98,8 +98,8 @@ def _incomplete_gamma(a: Any, x: Any, *, lower: bool) -> Any:
     a, x = (v.astype(dtypes.float64) for v in (a, x))
     a, x = (v if v.shape == shape else BROADCAST(v, shape=shape) for v in (a, x))
     one, zero = scalar(1, dtypes.float64), scalar(0, dtypes.float64)
-    valid = (a > 0) & (x >= 0)
-    inside = valid & (x > 0) & (x < math.inf)
+    valid = ((a > 0) & (x >= 0)) | ((a == 0) & (x > 0))  # as a goes to 0, all of the mass goes to 0
+    inside = (a > 0) & (x > 0) & (x < math.inf)
     a_, x_ = SELECT(inside, a, one), SELECT(inside, x, one)
     below = x_ < a_ + 1
     factor = EXP(a_ * LOG(x_) - x_ - LGAMMA(a_))

@@ -29,7 +29,7 @@ class EagerInterpreter:
                 if graph is not None:  # a graph records also outside its ``with`` block
                     return graph.bind(primitive, args, attrs)
                 return self.bind(primitive, tuple(settled(x) for x in args), attrs)
-        values = sessions.current().execute_op(primitive, [a._array for a in args], attrs)
+        values = sessions.current().execute_op(primitive, args, attrs)
         outs = tuple([concrete(v) for v in values])
         if tape.active.get():
             tape.record(primitive, args, attrs, outs)

@@ -134,7 +134,7 @@ class Function:
                 args, kwargs = self._arguments(args, kwargs)
             return self.python_function(*args, **kwargs)
         args, kwargs = self._arguments(args, kwargs)
-        flat, structure = tree.flatten((args, kwargs))
+        flat, structure = _flatten(args, kwargs)
         for leaf in flat:
             if type(leaf) is GraphTensor:
                 with leaf.graph.as_default():
@@ -187,7 +187,7 @@ class Function:
 
     def program(self, *args: Any, **kwargs: Any) -> Program:
         """The Program that these arguments would run, traced if it was not yet."""
-        flat, structure = tree.flatten(self._arguments(args, kwargs))
+        flat, structure = _flatten(*self._arguments(args, kwargs))
         leaves, _ = _read_arguments(flat)
         return self._traced(Signature(structure, leaves), flat).program
 
@@ -338,6 +338,21 @@ def _count_if_plain(parameters: inspect.Signature | None) -> int | None:
     by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     plain = all(p.kind in by_position for p in parameters.parameters.values())
     return len(parameters.parameters) if plain else None
+
+
+def _flatten(args: Any, kwargs: Any) -> tuple[list[Any], tree.TreeDef]:
+    """The leaves of a call's arguments and their structure, which for arguments that are leaves is known."""
+    if not kwargs and _LEAVES.issuperset(map(type, args)):
+        return list(args), _structure_of_leaves(len(args))
+    return tree.flatten((args, kwargs))
+
+
+_LEAVES = frozenset([Tensor, np.ndarray, bool, int, float, str])
+
+
+@functools.cache
+def _structure_of_leaves(n: int) -> tree.TreeDef:
+    return tree.flatten(((0,) * n, {}))[1]
 
 
 def _read_arguments(flat: list[Any]) -> tuple[tuple[Hashable, ...], list[Tensor]]:

@@ -289,7 +289,8 @@ class Graph:
         self._scope = ""
         self._by_name: dict[str, Call] = {}
         self.lock = threading.RLock()  # held while recording and while planning a run
-        self.plans: OrderedDict[Any, Any] = OrderedDict()  # see runtime.graph_run
+        self.requests: OrderedDict[Any, Any] = OrderedDict()  # see runtime.graph_run, as for the next
+        self.plans: OrderedDict[Any, Any] = OrderedDict()
         self._evaluations = (Evaluation(), Evaluation())
         self._sizes = SIZES
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -16,14 +17,37 @@ from hornbeam.ir.program import Program
 from hornbeam.runtime.graph import Call, Evaluation, Graph, GraphTensor, default_graph, entered_tapes, variable_read
 from hornbeam.runtime.tensor import Tensor, cast_exactly
 
-MAX_PLANS = 256  # kept per graph: fetches times feed shapes
+MAX_PLANS = 256  # kept per graph: fetches times feed shapes; and as many requests
 
 
 class Plan(NamedTuple):
     """What one (fetches, feed specs) was traced into."""
 
     program: Program
-    fetched: dict[Any, int]  # graph tensor -> index of its value among the outputs
+    places: list[int | None]  # where the value of each fetch is among the outputs; None for an operation
+
+
+class Request:
+    """Fetches and feeds, looked up in their graph: a function of a session and the values that are fed."""
+
+    def __init__(self, graph: Graph, fetches: Sequence[Any], structure: tree.TreeDef, feeds: Sequence[Any]) -> None:
+        self.graph, self.structure = graph, structure
+        self.asked = (fetches, feeds)  # by whose ids it is found, so they must live
+        self.fed = [_resolve_feed(graph, key) for key in feeds]
+        self.wanted = [_resolve_fetch(graph, f) for f in fetches]
+        self.names = (tuple(map(id, self.wanted)), tuple(map(id, self.fed)))
+
+    def __call__(self, session: Any, values: Iterable[Any]) -> Any:
+        arrays = [_feed_array(t, v) for t, v in zip(self.fed, values, strict=True)]
+        plan = self.plan(arrays)
+        outputs = session.execute(plan.program, arrays)
+        return tree.unflatten(self.structure, [None if i is None else np.array(outputs[i])[()] for i in plan.places])
+
+    def plan(self, arrays: Sequence[np.ndarray]) -> Plan:
+        def trace() -> Plan:
+            return _trace(self.wanted, self.fed, [Spec(a.shape, a.dtype) for a in arrays])
+
+        return _kept(self.graph, self.graph.plans, (self.names, *[a.shape for a in arrays]), trace)
 
 
 def run(session: Any, fetches: Any, feed_dict: dict[Any, Any]) -> Any:
@@ -36,41 +60,35 @@ def run(session: Any, fetches: Any, feed_dict: dict[Any, Any]) -> Any:
         FetchError: for what is not in the graph. FeedError: for a placeholder without a value, or a value that does not
         fit. UninitializedVariableError: naming every variable that is not initialized.
     """
-    return prepare(session, fetches, list(feed_dict))(*feed_dict.values())
+    return prepare(session, fetches, feed_dict)(session, feed_dict.values())
 
 
-def prepare(session: Any, fetches: Any, feeds: Sequence[Any]) -> Callable[..., Any]:
-    """``run`` with everything looked up once: a function of the values of ``feeds``."""
+def prepare(session: Any, fetches: Any, feeds: Iterable[Any]) -> Request:
+    """What to call for ``fetches``, given values for ``feeds``. Looked up once for the same objects."""
     graph = session.graph or default_graph()
-    with graph.lock:
-        fed = [_resolve_feed(graph, key) for key in feeds]
+    flat, structure = ([fetches], _LEAF) if type(fetches) in (GraphTensor, Call) else tree.flatten(fetches)
+
+    def look_up() -> Request:
         _refuse_none(fetches)
-        flat, structure = tree.flatten(fetches)
-        wanted = [_resolve_fetch(graph, f) for f in flat]
-    names = (tuple(map(id, wanted)), tuple(map(id, fed)))
+        return Request(graph, flat, structure, list(feeds))
 
-    def call(*values: Any) -> Any:
-        arrays = [_feed_array(t, v) for t, v in zip(fed, values, strict=True)]
-        plan = _plan(graph, (*names, tuple(a.shape for a in arrays)), wanted, fed, arrays)
-        outputs = session.execute(plan.program, arrays)
-        found = [None if isinstance(w, Call) else np.array(outputs[plan.fetched[w]])[()] for w in wanted]
-        return tree.unflatten(structure, found)
-
-    return call
+    return _kept(graph, graph.requests, (structure, tuple(map(id, flat)), tuple(map(id, feeds))), look_up)
 
 
-def _plan(
-    graph: Graph, key: Any, wanted: Sequence[Any], fed: Sequence[GraphTensor], arrays: Sequence[np.ndarray]
-) -> Plan:
+_LEAF = tree.flatten(0)[1]
+
+
+def _kept(graph: Graph, kept: OrderedDict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
+    """What is kept under ``key``, made if it is not; the least recently used is let go."""
     with graph.lock:
-        plan = graph.plans.get(key)
-        if plan is None:
-            plan = graph.plans[key] = _trace(wanted, fed, [Spec(a.shape, a.dtype) for a in arrays])
-            if len(graph.plans) > MAX_PLANS:
-                graph.plans.popitem(last=False)
-        else:
-            graph.plans.move_to_end(key)
-        return plan
+        found = kept.get(key)
+        if found is None:
+            found = kept[key] = make()
+            if len(kept) > MAX_PLANS:
+                kept.popitem(last=False)
+        elif len(kept) > 1:
+            kept.move_to_end(key)
+        return found
 
 
 def _trace(wanted: Sequence[Any], feeds: Sequence[GraphTensor], specs: Sequence[Spec]) -> Plan:
@@ -112,15 +130,13 @@ def _trace(wanted: Sequence[Any], feeds: Sequence[GraphTensor], specs: Sequence[
                 made = [x for x in leaves if isinstance(x, Tensor)]
                 for out, value in zip(call.outputs, made, strict=True):
                     evaluation.values.setdefault(out, value)
-    fetched: dict[Any, int] = {}
-    nodes: list[Any] = []
-    for w in wanted:
-        if not isinstance(w, Call) and w not in fetched:
-            fetched[w] = len(nodes)
-            nodes.append(trace.own(evaluation.values[w]).node)
+    tensors = list(dict.fromkeys(w for w in wanted if not isinstance(w, Call)))
+    nodes = [trace.own(evaluation.values[t]).node for t in tensors]
+    places = {t: i for i, t in enumerate(tensors)}
     reads = {v: t.node for v, t in trace.reads.items()}
     updates = {v: trace.values[v].node for v in trace.assigned}
-    return Plan(Program([i.node for i in inputs], nodes, reads, updates, "run", list(trace.effects)), fetched)
+    program = Program([i.node for i in inputs], nodes, reads, updates, "run", list(trace.effects))
+    return Plan(program, [places.get(w) for w in wanted])
 
 
 def _read(evaluation: Evaluation, variable: Any, visible: dict[Any, Tensor], before: dict[Any, Tensor]) -> Tensor:
@@ -222,7 +238,7 @@ def _feed_array(tensor: GraphTensor, value: Any) -> np.ndarray:
         array = np.array(value)
     except (ValueError, HornbeamError) as error:
         raise FeedError(explain(f"what was fed for {tensor.name!r} is not an array: {error}")) from None
-    if not tensor.any_shape and (
+    if array.shape != tensor.shape and not tensor.any_shape and (
         array.ndim != len(tensor.shape)
         or any(d is not None and d != n for d, n in zip(tensor.shape, array.shape, strict=True))
     ):
@@ -233,9 +249,11 @@ def _feed_array(tensor: GraphTensor, value: Any) -> np.ndarray:
                 fix="reshape the value; to allow any batch size declare the first dimension None",
             )
         )
+    if array.dtype == tensor.dtype:
+        return array
     if array.dtype.kind not in "biufcV":
         raise FeedError(explain(f"cannot feed {array.dtype} for {tensor.name!r} of dtype {tensor.dtype.name}."))
-    fed = array if array.dtype == tensor.dtype else cast_exactly(array, tensor.dtype)
+    fed = cast_exactly(array, tensor.dtype)
     if fed is None:
         raise FeedError(
             explain(

@@ -10,7 +10,7 @@ import itertools
 import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 from weakref import WeakSet, WeakValueDictionary
@@ -18,7 +18,6 @@ from weakref import WeakSet, WeakValueDictionary
 import numpy as np
 
 from hornbeam import config
-from hornbeam.base.spec import Spec
 from hornbeam.base.weak import IdentityMap
 from hornbeam.engines import engine as engines
 from hornbeam.errors import (
@@ -220,19 +219,11 @@ class Session:
             holder._check_open()
             holder.state[variable] = value
 
-    @contextmanager
-    def writing(self, variables: Iterable[Any]) -> Iterator[None]:
-        """Within the block no other thread writes to the sessions that hold ``variables``."""
+    def writing(self, variables: Iterable[Any]) -> AbstractContextManager[Any]:
+        """A block in which no other thread writes to the sessions that hold ``variables``."""
         self._check_open()
-        holders = dict.fromkeys(map(self._holder, variables))
-        if len(holders) == 1:
-            with next(iter(holders))._writing:
-                yield
-            return
-        with ExitStack() as stack:
-            for holder in sorted(holders, key=id):  # in one order everywhere, so that nobody waits in a circle
-                stack.enter_context(holder._writing)
-            yield
+        holders = sorted(dict.fromkeys(map(self._holder, variables)), key=id)  # in one order: nobody waits in a circle
+        return holders[0]._writing if len(holders) == 1 else _all_of([h._writing for h in holders])
 
     def _store(self, values: Sequence[tuple[Any, Tensor]]) -> None:
         """Store all of ``values`` at one moment."""
@@ -265,10 +256,10 @@ class Session:
         self.runs += 1
         if not program.updates:
             read = self.read_all(program.reads) if program.reads else []
-            return executable.run([*inputs, *(t.array for t in read)]), read
+            return executable.run([*inputs, *[t._array for t in read]]), read
         with self.writing(program.updates):
             read = self.read_all(program.reads)
-            results = executable.run([*inputs, *(t.array for t in read)])
+            results = executable.run([*inputs, *[t._array for t in read]])
             outputs, values = results[: len(program.outputs)], results[len(program.outputs) :]
             self._store(list(zip(program.updates, map(concrete, values), strict=True)))
             return outputs, read
@@ -334,13 +325,14 @@ class Session:
             self.ledger.note("host step", f"{program.name}: no native code for {rows}; NumPy runs it")
         return executable
 
-    def execute_op(self, primitive: Primitive, arrays: Sequence[np.ndarray], attrs: dict[str, Any]) -> list[np.ndarray]:
+    def execute_op(self, primitive: Primitive, args: Sequence[Tensor], attrs: dict[str, Any]) -> list[np.ndarray]:
         """Run one primitive: a Program of one node, kept by (primitive, specs, attributes)."""
         self._check_open()
-        key = (primitive, tuple([(a.shape, a.dtype) for a in arrays]), tuple(attrs.items()))
+        arrays = [x._array for x in args]
+        key = (primitive, tuple(attrs.items()), *[(x.shape, x.dtype) for x in args])
         executable = self._operations.get(key)
         if executable is None:
-            executable = self._compile(_one_node(primitive, arrays, attrs))
+            executable = self._compile(_one_node(primitive, args, attrs))
             if any(map(callable, attrs.values())):
                 return executable.run(arrays)  # a user's function, mostly a new one each time: not to be kept
             self._operations[key] = executable
@@ -366,7 +358,7 @@ class Session:
             self._check_open()
             if len(values) != len(feeds):
                 raise TypeError(f"this callable takes {len(feeds)} values, got {len(values)}.")
-            return prepared(*values)
+            return prepared(self, values)
 
         return call
 
@@ -387,11 +379,19 @@ class Session:
         return f"<Session {self.name!r} ({self.engine.name}): {state}>"
 
 
-def _one_node(primitive: Primitive, arrays: Sequence[np.ndarray], attrs: dict[str, Any]) -> Program:
-    inputs = [param(Spec(a.shape, a.dtype)) for a in arrays]
+def _one_node(primitive: Primitive, args: Sequence[Tensor], attrs: dict[str, Any]) -> Program:
+    inputs = [param(x.spec) for x in args]
     node = make(primitive, tuple(inputs), attrs)
     outputs = results(node) if primitive.multiple else [node]
     return Program(inputs, outputs, name=primitive.name, effects=[node] if primitive.effect else [])
+
+
+@contextmanager
+def _all_of(locks: Sequence[AbstractContextManager[Any]]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for lock in locks:
+            stack.enter_context(lock)
+        yield
 
 
 def uninitialized(variables: Sequence[Any], session: Session) -> str:

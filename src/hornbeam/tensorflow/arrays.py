@@ -11,7 +11,7 @@ import numpy as np
 from hornbeam.errors import InvalidArgumentError, ShapeError, TracingError, explain
 from hornbeam.ir.primitives.index import SCATTER
 from hornbeam.ops import array as arrays
-from hornbeam.ops import contraction, creation, nn, sorting
+from hornbeam.ops import contraction, creation, nn, padding, sorting
 from hornbeam.ops import linalg as algebra
 from hornbeam.ops import math as maths
 from hornbeam.runtime.graph import GraphTensor, recording
@@ -232,7 +232,7 @@ def repeat(input: Any, repeats: Any, axis: Any = None) -> Any:
 def pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0) -> Any:
     """More elements before and after those along each axis."""
     widths = [ints(pair) for pair in paddings]
-    return arrays.pad(tensor, widths, mode=mode.lower(), constant_values=constant_values)
+    return padding.pad(tensor, widths, mode=mode.lower(), constant_values=constant_values)
 
 
 @op

@@ -6,7 +6,7 @@ from typing import Any
 
 from hornbeam.errors import ShapeError
 from hornbeam.ops import array as arrays
-from hornbeam.ops import image
+from hornbeam.ops import image, padding
 from hornbeam.ops import math as maths
 from hornbeam.ops import random as draws
 from hornbeam.runtime.tensor import as_tensor
@@ -100,7 +100,7 @@ def pad_to_bounding_box(
         raise ShapeError(
             f"pad_to_bounding_box: {tuple(x.shape)} at ({top}, {left}) does not fit into {height} x {width}."
         )
-    return arrays.pad(x, [(0, 0)] * (x.ndim - 3) + [rows, columns, (0, 0)])
+    return padding.pad(x, [(0, 0)] * (x.ndim - 3) + [rows, columns, (0, 0)])
 
 
 @op

@@ -6,7 +6,7 @@ from typing import Any
 
 from hornbeam.errors import ShapeError
 from hornbeam.ops import array as arrays
-from hornbeam.ops import contraction, linalg
+from hornbeam.ops import contraction, linalg, padding
 from hornbeam.ops import math as maths
 from hornbeam.runtime.tensor import as_tensor
 from hornbeam.tensorflow import arrays as root
@@ -106,7 +106,7 @@ def diag(diagonal: Any, k: int = 0) -> Any:
     n = d.shape[-1]
     square = eye(n, dtype=d.dtype) * arrays.expand_dims(d, -1)
     widths = [(0, 0)] * (d.ndim - 1)
-    return arrays.pad(square, [*widths, (max(-k, 0), max(k, 0)), (max(k, 0), max(-k, 0))]) if k else square
+    return padding.pad(square, [*widths, (max(-k, 0), max(k, 0)), (max(k, 0), max(-k, 0))]) if k else square
 
 
 @op
@@ -124,7 +124,7 @@ def set_diag(input: Any, diagonal: Any, k: int = 0) -> Any:
     x = as_tensor(input)
     on = eye(x.shape[-2], x.shape[-1], dtype="bool")
     d = as_tensor(diagonal).astype(x.dtype)
-    rows = arrays.expand_dims(arrays.pad(d, [(0, 0)] * (d.ndim - 1) + [(0, x.shape[-2] - d.shape[-1])]), -1)
+    rows = arrays.expand_dims(padding.pad(d, [(0, 0)] * (d.ndim - 1) + [(0, x.shape[-2] - d.shape[-1])]), -1)
     return arrays.where(on, rows, x)
 
 

@@ -9,6 +9,7 @@ from hornbeam.ops import activations, convolution, losses, normalization, poolin
 from hornbeam.ops import array as arrays
 from hornbeam.ops import math as maths
 from hornbeam.ops import random as draws
+from hornbeam.ops.padding import pad
 from hornbeam.runtime.tensor import as_tensor
 from hornbeam.tensorflow import math, random
 from hornbeam.tensorflow.arrays import gather
@@ -211,7 +212,7 @@ def local_response_normalization(
     """Each element divided by a power of the sum of squares of its neighbours along the last axis."""
     x = as_tensor(input)
     widths = [(0, 0)] * (x.ndim - 1) + [(depth_radius, depth_radius)]
-    squares = arrays.pad(maths.square(x), widths)
+    squares = pad(maths.square(x), widths)
     total = sum(squares[..., i : i + x.shape[-1]] for i in range(2 * depth_radius + 1))
     return x / (bias + alpha * total) ** beta
 

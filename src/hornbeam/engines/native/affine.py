@@ -7,6 +7,7 @@ constant. Views map indices to indices, so a chain of views costs nothing in a l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from hornbeam.base.spec import Shape
 from hornbeam.ir.node import Node
@@ -24,6 +25,7 @@ def identity(rank: int) -> Index:
     return tuple(tuple(int(i == j) for j in range(rank)) + (0,) for i in range(rank))
 
 
+@lru_cache(1 << 12)
 def positions(shape: Shape) -> Index:
     """Axis i is loop variable i, of a loop over ``shape``: where there is one turn, the variable is 0.
 
@@ -50,6 +52,7 @@ def dense_strides(shape: Shape) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
+@lru_cache(1 << 14)
 def offset(index: Index, shape: Shape, variables: int) -> Form:
     """The element of a C-ordered array of ``shape`` that ``index`` means."""
     # An axis of length 1 adds nothing, whatever its stride.

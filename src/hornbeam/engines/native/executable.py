@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from hornbeam.base.spec import Spec
 from hornbeam.engines.engine import Loop, one_by_one
+from hornbeam.engines.native.buffers import address
 from hornbeam.engines.native.jit import Code
 from hornbeam.engines.native.plan import ALIGNMENT
 from hornbeam.engines.native.repeat import Feed, Job, repeat
@@ -57,8 +57,8 @@ class NativeExecutable:
         self._code = code  # keeps the addresses below alive
         self.layout, self.roots = layout, tuple(roots)
         self.threads = threads or available()
-        given = {*range(layout.params), *layout.results}
-        self.peak_bytes = layout.nbytes + sum(layout.specs[i].nbytes for i in given)
+        self._given = (*range(layout.params), *layout.results)  # places of what is there for one run only
+        self.peak_bytes = layout.nbytes + sum(layout.specs[i].nbytes for i in self._given)
         entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
         self.steps: list[Callable[[int], None] | HostStep] = [
             entry(code[s]) if isinstance(s, str) and code is not None else s for s in segments  # type: ignore[misc]
@@ -67,7 +67,6 @@ class NativeExecutable:
         self._entry = code[segments[0]] if code is not None and len(segments) == 1 else 0  # type: ignore[index]
         self.host_steps: list[Node] = [s.node for s in segments if isinstance(s, HostStep)]  # rows without native code
         self._frames: list[_Frame] = []
-        self._lock = threading.Lock()
 
     def watched(self, steps: Sequence[Callable[[int], None]]) -> None:
         """Let ``steps`` run in the place of its own; each run is a call of Python from here on."""
@@ -107,12 +106,12 @@ class NativeExecutable:
             feeds, buffers = [], []
             for i, source in enumerate(loop.sources):
                 spec = layout.specs[i]
-                row, at = spec.nbytes // max(spec.shape[0], 1), _address(source)
+                row, at = spec.nbytes // max(spec.shape[0], 1), address(source)
                 if listed is None:
                     feeds.append(Feed(i, at + loop.rows[0] * row, row, 0))
                 else:
                     buffers.append(np.empty(spec.shape, spec.dtype))
-                    feeds.append(Feed(i, at, row, _address(buffers[-1])))
+                    feeds.append(Feed(i, at, row, address(buffers[-1])))
             # From the second step on the state is ours alone, and what may be written over is.
             over = {new for old, new in layout.in_place if carried.count((old, new)) == 1}
             others = {i: frame.result(i, layout.specs[i]) for i in turning if i not in over} if steps > 1 else {}
@@ -123,11 +122,11 @@ class NativeExecutable:
                     table=frame.address,
                     steps=steps,
                     batch=layout.specs[0].shape[0] if fed else 0,
-                    rows=0 if listed is None else _address(listed),
+                    rows=0 if listed is None else address(listed),
                     feeds=feeds,
                     moves=carried,
-                    turns=[(i, _address(a)) for i, a in others.items()],
-                    stacks=[(i, _address(a), layout.specs[i].nbytes) for i, a in stacks.items()],
+                    turns=[(i, address(a)) for i, a in others.items()],
+                    stacks=[(i, address(a), layout.specs[i].nbytes) for i, a in stacks.items()],
                     pool=table[-2] if self.threads > 1 else 0,
                     threads=self.threads,
                 )
@@ -143,41 +142,37 @@ class NativeExecutable:
 
     def _begin(self, arguments: Sequence[np.ndarray], first: int = 0) -> _Frame:
         """A frame with the addresses of ``arguments``, whose first is the parameter ``first``, and of the results."""
-        with self._lock:
-            frame = self._frames.pop() if self._frames else _Frame(self.layout)
+        try:
+            frame = self._frames.pop()  # one step to other threads, as is ``append``
+        except IndexError:
+            frame = _Frame(self.layout)
         arrays, table, layout = frame.arrays, frame.table, self.layout
         for i, a in enumerate(arguments, first):
-            address = frame.addresses.get(id(a))
-            if address is None:
-                if not a.flags.c_contiguous:
-                    a = np.ascontiguousarray(a).reshape(a.shape)
-                address = _address(a)
+            if type(a) is not np.ndarray or not a.flags.c_contiguous:  # a NumPy scalar has no address to give
+                a = np.ascontiguousarray(a).reshape(a.shape)
             arrays[i] = a
-            table[i] = address
+            table[i] = address(a)
         for i in layout.results:
             a = arrays[i] = frame.result(i, layout.specs[i])
-            table[i] = frame.addresses.get(id(a)) or _address(a)
+            table[i] = address(a)
             del a
         if self.threads > 1:
             table[-2], table[-1] = pool(self.threads).address, self.threads
         return frame
 
     def _end(self, frame: _Frame) -> None:
-        for i in (*range(self.layout.params), *self.layout.results):
-            frame.arrays[i] = None
-        with self._lock:
-            self._frames.append(frame)
+        arrays = frame.arrays
+        for i in self._given:
+            arrays[i] = None
+        self._frames.append(frame)
 
     def _run_on_host(self, step: HostStep, arrays: list[Any]) -> None:
         with np.errstate(all="ignore"):
             values = apply(step.node, [arrays[i].reshape(shape) for i, shape in step.operands])
         for i, value in zip(step.results, values if isinstance(values, tuple) else (values,), strict=True):
             if i >= 0:
+                arrays[i].flags.writeable = True  # who held it before may have forbidden it
                 arrays[i][...] = value
-
-
-def _address(a: np.ndarray) -> int:
-    return a.__array_interface__["data"][0]
 
 
 class _Frame:
@@ -192,27 +187,24 @@ class _Frame:
         self.address = ctypes.addressof(self.table)
         self.arrays: list[Any] = [None] * len(layout.specs)
         self.rings: dict[int, list[np.ndarray]] = {i: [] for i in layout.results}
-        self.addresses: dict[int, int] = {}  # of the arrays in the rings, by id
         memory = np.empty(layout.nbytes + ALIGNMENT, np.uint8)
-        start = -memory.ctypes.data % ALIGNMENT
+        start = -address(memory) % ALIGNMENT
         for i, array in layout.constants:
             dense = self.arrays[i] = np.ascontiguousarray(array).reshape(array.shape)
-            self.table[i] = dense.ctypes.data
+            self.table[i] = address(dense)
         for i, at in layout.arena:
             spec = layout.specs[i]
             part = memory[start + at : start + at + spec.nbytes]
             self.arrays[i] = part.view(spec.dtype).reshape(spec.shape)
-            self.table[i] = part.ctypes.data if spec.nbytes else memory.ctypes.data
+            self.table[i] = address(part if spec.nbytes else memory)
 
     def result(self, place: int, spec: Spec) -> np.ndarray:
         """An array for a result: one made for an earlier run that nobody holds any more, or a new one."""
         ring = self.rings[place]
         for a in ring:
             if COUNTS_REFERENCES and sys.getrefcount(a) == 3:  # the ring's, ``a`` and the argument
-                a.flags.writeable = True  # who held it may have forbidden it; host steps write through NumPy
                 return a
         a = np.empty(spec.shape, spec.dtype)
         if COUNTS_REFERENCES and len(ring) < 3:
             ring.append(a)
-            self.addresses[id(a)] = _address(a)
         return a

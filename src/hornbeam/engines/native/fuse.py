@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from hornbeam.base.spec import Shape, Spec
@@ -493,6 +494,7 @@ class Fusion:
         ]  # fmt: skip
 
 
+@lru_cache(1 << 14)
 def broadcast_index(shape: Shape, index: Index, rank: int) -> Index:
     """The index of an operand of ``shape`` that a map broadcasts."""
     zero = (0,) * (rank + 1)

@@ -8,9 +8,11 @@ what the reference does. Nothing is ever contracted: ``fma`` is an instruction o
 from __future__ import annotations
 
 import itertools
+import operator
 import re
 import struct
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -49,6 +51,7 @@ class Value(NamedTuple):
         return self.ref[0] not in "%@"
 
 
+@cache
 def vector_type(element: str, width: int) -> str:
     return element if width == 1 else f"<{width} x {element}>"
 
@@ -60,17 +63,17 @@ def memory_type(dtype: DType) -> str:
 
 def literal(value: Any, dtype: DType) -> str:
     """``value`` as IR text, exact to the bit."""
-    kind = dtype.name
-    if kind == "bool":
+    element = _ELEMENT[dtype]
+    if element == "i1":
         return "true" if value else "false"
-    if dtypes.is_integer(dtype):
+    if element[0] == "i":
         return str(int(value))
-    if kind == "float16":
+    if element == "half":
         return f"0xH{np.float16(value).view(np.uint16):04X}"
-    if kind == "bfloat16":
+    if element == "bfloat":
         return f"0xR{np.asarray(value, ml_dtypes.bfloat16).view(np.uint16):04X}"
     # Both float and double are written as the bits of a double.
-    number = float(np.float32(value)) if kind == "float32" else float(value)
+    number = float(np.float32(value)) if element == "float" else float(value)
     return f"0x{struct.unpack('>Q', struct.pack('>d', number))[0]:016X}"
 
 
@@ -82,17 +85,17 @@ def index(i: int) -> Value:
 
 
 _SYMBOL = re.compile(r"@([\w.]+)")
-_DEFINED = re.compile(r"(define[^@]*)@([\w.]+)(.*)", re.DOTALL)
+_DEFINED = re.compile(r"([^@]*)@([\w.]+)(.*)", re.DOTALL)
 
 
 class Module:
     """Functions and the declarations they need."""
 
     def __init__(self) -> None:
-        self.functions: list[str] = []
+        self.functions: list[str] = []  # and the constants that they use
         self.globals: list[str] = []
         self.declared: dict[str, str] = {}
-        self.bodies: dict[str, str] = {}  # text of a function -> its name
+        self.bodies: dict[str, str] = {}  # text of a function or constant -> its name
         self._numbers = itertools.count()
         self._shared: dict[Any, Any] = {}
         self.exported: set[str] = set()  # functions that are looked up by their name
@@ -108,6 +111,14 @@ class Module:
             self._shared[key] = make()
         return self._shared[key]
 
+    def constant(self, kind: str, values: Sequence[str]) -> str:
+        """The name of an array of ``values`` of the type ``kind``; that of an equal one if there is one."""
+        text = f" = internal constant [{len(values)} x {kind}] [{', '.join(f'{kind} {v}' for v in values)}]"
+        if text not in self.bodies:
+            self.bodies[text] = self.name()
+            self.functions.append(f"@{self.bodies[text]}{text}")
+        return self.bodies[text]
+
     def declare(self, name: str, result: str, *arguments: str) -> None:
         self.declared.setdefault(name, f"declare {result} @{name}({', '.join(arguments)})")
 
@@ -115,7 +126,7 @@ class Module:
         return "\n".join([*self.globals, *self.declared.values(), *self.distinct()])
 
     def distinct(self) -> list[str]:
-        """The functions without those that are equal to an earlier one, which their callers call instead.
+        """Functions and constants without those that are equal to an earlier one, which their users use instead.
 
         Layers of one shape are one piece of code: LLVM takes most of the time that a first step takes.
         """
@@ -156,6 +167,7 @@ class Function:
         self.header = f"define void @{name}({listed}) {attributes}{{"
         self.counter = itertools.count()
         self.block = "start"
+        self.known: dict[str, str] = {}  # what the block computes -> its name
 
     # -- text -------------------------------------------------------------------
 
@@ -171,9 +183,18 @@ class Function:
         self.emit(f"{ref} = {text}")
         return Value(ref, dtype, width)
 
+    def pure(self, dtype: DType, width: int, text: str) -> Value:
+        """The value of ``text``, which depends on its operands alone; computed once in a block."""
+        ref = self.known.get(text)
+        if ref is None:
+            ref = self.known[text] = self.fresh()
+            self.lines.append(f"  {ref} = {text}")
+        return Value(ref, dtype, width)
+
     def label(self, name: str) -> None:
         self.lines.append(f"{name}:")
         self.block = name
+        self.known = {}
 
     def finish(self, share: bool = False) -> str:
         """Close it; returns the name of the function to call: an earlier, equal one if it may ``share``."""
@@ -196,6 +217,8 @@ class Function:
         hint: str = "i",
     ) -> list[Value]:
         """``for i in range(start, stop, step)``: ``body(i, *carries)`` returns the next carries; so does this."""
+        if start.is_constant and stop.is_constant and int(stop.ref) - int(start.ref) <= step:  # no turn, or one
+            return list(body(start, *carries) or ()) if int(start.ref) < int(stop.ref) else list(carries)
         n = next(self.counter)
         head, inside, latch, done = (f"{hint}.{part}{n}" for part in ("head", "body", "latch", "done"))
         before = self.block
@@ -303,9 +326,7 @@ class Function:
         """The address of element ``offset`` of an array at ``base``."""
         if offset.ref == "0":
             return base
-        ref = self.fresh("p")
-        self.emit(f"{ref} = getelementptr inbounds {memory_type(dtype)}, ptr {base}, i64 {offset.ref}")
-        return ref
+        return self.pure(I64, 1, f"getelementptr inbounds {memory_type(dtype)}, ptr {base}, i64 {offset.ref}").ref
 
     def load(self, address: str, dtype: DType, width: int = 1, mask: Value | None = None) -> Value:
         """``width`` consecutive elements; where ``mask`` is false memory is not touched and the lanes are zero."""
@@ -341,6 +362,11 @@ class Function:
         lanes = f"<{value.width} x i1>"
         self.module.declare(name, "void", kind, "ptr", "i32", lanes)
         self.emit(f"call void @{name}({kind} {ref}, ptr {address}, i32 {value.dtype.itemsize}, {lanes} {mask.ref})")
+
+    def prefetch(self, address: str, write: bool = False, locality: int = 3) -> None:
+        """Ask for the cache line at ``address``, which need not exist; ``locality`` 3 is the nearest cache."""
+        self.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
+        self.emit(f"call void @llvm.prefetch.p0(ptr {address}, i32 {int(write)}, i32 {locality}, i32 1)")
 
     def gather(self, base: str, offsets: Value, dtype: DType, mask: Value | None = None) -> Value:
         """Elements at a vector of i64 ``offsets`` from ``base``."""
@@ -395,10 +421,9 @@ class Function:
         if x.is_constant:
             return Value(splat_constant(x.ref, element, width), x.dtype, width)
         kind = vector_type(element, width)
-        one = self.fresh()
-        self.emit(f"{one} = insertelement {kind} poison, {element} {x.ref}, i64 0")
+        one = self.pure(x.dtype, width, f"insertelement {kind} poison, {element} {x.ref}, i64 0")
         zeros = f"<{width} x i32> zeroinitializer"
-        return self.define(x.dtype, width, f"shufflevector {kind} {one}, {kind} poison, {zeros}")
+        return self.pure(x.dtype, width, f"shufflevector {kind} {one.ref}, {kind} poison, {zeros}")
 
     def alike(self, *xs: Value) -> list[Value]:
         """All with the width of the widest."""
@@ -449,11 +474,14 @@ class Function:
         return self.cast(compute(*(self.cast(x, dtypes.float32) for x in xs)), xs[0].dtype)
 
     def _binary(self, float_op: str, int_op: str, x: Value, y: Value) -> Value:
-        x, y = self.alike(x, y)
+        if x.width != y.width:
+            x, y = self.alike(x, y)
+        if x.dtype == I64 and (known := _known(int_op, x.ref, y.ref)) is not None:
+            return Value(known, I64, x.width)
         if x.dtype in HALF:
             return self.in_float(lambda a, b: self._binary(float_op, int_op, a, b), x, y)
         op = float_op if dtypes.is_floating(x.dtype) else int_op
-        return self.define(x.dtype, x.width, f"{op} {x.type} {x.ref}, {y.ref}")
+        return self.pure(x.dtype, x.width, f"{op} {x.type} {x.ref}, {y.ref}")
 
     def add(self, x: Value, y: Value) -> Value:
         return self._binary("fadd", "add", x, y)
@@ -474,13 +502,15 @@ class Function:
         if dtypes.is_floating(x.dtype):
             if x.dtype in HALF:
                 return self.in_float(self.neg, x)
-            return self.define(x.dtype, x.width, f"fneg {x.typed}")
+            return self.pure(x.dtype, x.width, f"fneg {x.typed}")
         return self.sub(self.constant(0, x.dtype, x.width), x)
 
     def bits(self, op: str, x: Value, y: Value) -> Value:
         """``and or xor shl lshr ashr``."""
         x, y = self.alike(x, y)
-        return self.define(x.dtype, x.width, f"{op} {x.type} {x.ref}, {y.ref}")
+        if x.dtype == I64 and (known := _known(op, x.ref, y.ref)) is not None:
+            return Value(known, I64, x.width)
+        return self.pure(x.dtype, x.width, f"{op} {x.type} {x.ref}, {y.ref}")
 
     def invert(self, x: Value) -> Value:
         return self.bits("xor", x, self.constant(1 if x.dtype == dtypes.bool_ else -1, x.dtype, x.width))
@@ -496,16 +526,18 @@ class Function:
             code = f"icmp {op}"
         else:
             code = f"icmp {'s' if x.dtype.kind == 'i' else 'u'}{op}"
-        return self.define(dtypes.bool_, x.width, f"{code} {x.type} {x.ref}, {y.ref}")
+        return self.pure(dtypes.bool_, x.width, f"{code} {x.type} {x.ref}, {y.ref}")
 
     def select(self, condition: Value, x: Value, y: Value) -> Value:
         condition, x, y = self.alike(condition, x, y)
-        return self.define(x.dtype, x.width, f"select {condition.typed}, {x.typed}, {y.typed}")
+        return self.pure(x.dtype, x.width, f"select {condition.typed}, {x.typed}, {y.typed}")
 
     def intrinsic(self, name: str, *xs: Value) -> Value:
         """``llvm.<name>`` of operands of one type."""
         xs = tuple(self.alike(*xs))
         first = xs[0]
+        if first.dtype == I64 and len(xs) == 2 and (known := _known(name, first.ref, xs[1].ref)) is not None:
+            return Value(known, I64, first.width)
         full = f"llvm.{name}.{'v' + str(first.width) if first.width > 1 else ''}{_suffix(_ELEMENT[first.dtype])}"
         self.module.declare(full, first.type, *(x.type for x in xs))
         return self.define(first.dtype, first.width, f"call {first.type} @{full}({', '.join(x.typed for x in xs)})")
@@ -536,7 +568,7 @@ class Function:
         out = Value("", dtype, x.width)
         if x.dtype == dtypes.bool_:  # a byte outside registers
             return self.cast(x, dtype)
-        return self.define(dtype, x.width, f"bitcast {x.typed} to {out.type}")
+        return self.pure(dtype, x.width, f"bitcast {x.typed} to {out.type}")
 
     def cast(self, x: Value, dtype: DType) -> Value:
         """As the reference casts: floating to integer saturates, NaN becomes 0; to bool asks whether it is 0."""
@@ -621,6 +653,29 @@ class Function:
         if dtypes.is_floating(x.dtype):
             first = self.bits("or", *self.alike(first, self.is_nan(x)))
         return self.select(first, x, y)
+
+
+_ON_CONSTANTS: dict[str, Callable[[int, int], int]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "and": operator.and_, "smin": min, "smax": max,
+}  # fmt: skip
+_UNIT = {"add": "0", "sub": "0", "mul": "1", "sdiv": "1"}  # as the second operand it changes nothing
+
+
+def _known(op: str, x: str, y: str) -> str | None:
+    """What ``op`` makes of 64-bit integers if that needs no instruction; None if it does."""
+    if y == _UNIT.get(op):
+        return x
+    if x == _UNIT.get(op) and op in ("add", "mul"):
+        return y
+    if (op == "mul" and "0" in (x, y)) or (op == "srem" and y == "1"):
+        return "0"
+    compute = _ON_CONSTANTS.get(op)
+    if compute is None or not (_NUMBER.fullmatch(x) and _NUMBER.fullmatch(y)):
+        return None
+    return str((compute(int(x), int(y)) + 2**63) % 2**64 - 2**63)
+
+
+_NUMBER = re.compile("-?[0-9]+")
 
 
 def splat_constant(text: str, element: str, width: int) -> str:

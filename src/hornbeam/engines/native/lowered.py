@@ -10,14 +10,14 @@ from typing import Any
 
 from hornbeam.base import dtypes
 from hornbeam.base.spec import Spec
+from hornbeam.engines.native.driver import Step, emit_driver
 from hornbeam.engines.native.executable import HostStep
 from hornbeam.engines.native.fuse import Fusion
-from hornbeam.engines.native.llvm import I64, Function, Module, Value, index
+from hornbeam.engines.native.llvm import Module
 from hornbeam.engines.native.loops import Kernel
 from hornbeam.engines.native.lower import Nest, Nests
 from hornbeam.engines.native.plan import Plan
 from hornbeam.engines.native.target import Target as Machine
-from hornbeam.engines.native.threads import PARALLEL_FOR
 from hornbeam.ir.node import PARAM, Node, param, results
 from hornbeam.ir.primitives.movement import CONSTANT
 from hornbeam.ir.program import Program
@@ -103,18 +103,20 @@ class Lowered:
         With ``apart`` there is one function for each step.
         """
         found: list[str | HostStep] = []
-        run: list[tuple[Kernel, int]] = []
+        run: list[Step] = []
 
         def close() -> None:
             if run:
-                driver = self._driver(f"{prefix}{len(found)}", run, shared)
+                driver = emit_driver(self.module, f"{prefix}{len(found)}", run, pool=len(self.places))
                 found.append(driver)
                 self.module.exported.add(driver)
                 run.clear()
 
         for i, step in enumerate(self.steps):
             if isinstance(step, Kernel):
-                run.append((step, self.places[self._scratch[i]] if i in self._scratch else -1))
+                scratch = [self._scratch[i]] if i in self._scratch else []
+                places = tuple(self.places[b] for b in [*step.buffers, *scratch])
+                run.append(Step(step.name, places, step.chunked, step.units, _tasks(step) if shared else 1))
                 if apart:
                     close()
             else:
@@ -125,39 +127,6 @@ class Lowered:
         close()
         return found
 
-    def _driver(self, name: str, kernels: Sequence[tuple[Kernel, int]], shared: bool) -> str:
-        """A function of the table that runs ``kernels`` in order, each with the place of its scratch memory."""
-        f = Function(self.module, name, [("ptr", "table")], aliased=True)
-        table = _Table(f)
-        pool = len(self.places)
-        for kernel, scratch in kernels:
-            if not (shared and kernel.units > 1 and kernel.nanoseconds >= WORTH_SHARING):
-                self._run(f, table, kernel, scratch, index(0), index(kernel.units))
-                continue
-            tasks, task = self._task(kernel, scratch)
-            self.module.declare(PARALLEL_FOR, "void", "ptr", "ptr", "ptr", "i64", "i64")
-            threads = f.fresh("threads")
-            f.emit(f"{threads} = ptrtoint ptr {table[pool + 1]} to i64")
-            f.emit(f"call void @{PARALLEL_FOR}(ptr {table[pool]}, ptr @{task}, ptr %table, i64 {tasks}, i64 {threads})")
-        return f.finish(share=True)
-
-    def _task(self, kernel: Kernel, scratch: int) -> tuple[int, str]:
-        """A function (table, task) that does one part of the units, and the number of parts."""
-        per = -(-kernel.units // min(kernel.units, TASKS))
-        f = Function(self.module, self.module.name(), [("ptr", "table"), ("i64", "task")], aliased=True)
-        first = f.mul(Value("%task", I64), index(per))
-        last = f.intrinsic("smin", f.add(first, index(per)), index(kernel.units))
-        self._run(f, _Table(f), kernel, scratch, first, last)
-        return -(-kernel.units // per), f.finish(share=True)
-
-    def _run(self, f: Function, table: _Table, kernel: Kernel, scratch: int, first: Value, last: Value) -> None:
-        arguments = ", ".join(f"ptr {table[self.places[b]]}" for b in kernel.buffers)
-        if not kernel.chunked:
-            f.emit(f"call void @{kernel.name}({arguments}, i64 {first.ref}, i64 {last.ref})")
-            return
-        call = f"call void @{kernel.name}({arguments}, ptr {table[scratch]}, i64 "
-        f.loop(first, last, 1, lambda i: f.emit(f"{call}{i.ref})"), hint="chunk")
-
     def _touched(self, step: Kernel | Node) -> list[Node]:
         """The buffers that a step reads or writes."""
         if isinstance(step, Kernel):
@@ -166,19 +135,12 @@ class Lowered:
         return [*map(self.fusion.base, step.args), *outs]
 
 
-class _Table:
-    """Pointers out of the table of addresses that a function was given."""
-
-    def __init__(self, f: Function) -> None:
-        self.f = f
-        self.loaded: dict[int, str] = {}
-
-    def __getitem__(self, place: int) -> str:
-        if place not in self.loaded:
-            slot, self.loaded[place] = self.f.fresh("slot"), self.f.fresh("b")
-            self.f.emit(f"{slot} = getelementptr ptr, ptr %table, i64 {place}")
-            self.f.emit(f"{self.loaded[place]} = load ptr, ptr {slot}")
-        return self.loaded[place]
+def _tasks(kernel: Kernel) -> int:
+    """In how many parts threads share its units; 1 if that would not pay."""
+    if kernel.nanoseconds < WORTH_SHARING:
+        return 1
+    per = -(-kernel.units // min(kernel.units, TASKS))
+    return -(-kernel.units // per)
 
 
 def _scratch_of(steps: Sequence[Kernel | Node]) -> dict[int, Node]:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hornbeam.engines.native import cache, jit
+from hornbeam.engines.native.buffers import address
 from hornbeam.engines.native.target import host
 from hornbeam.engines.native.threads import PARALLEL_FOR, parallel_for
 
@@ -63,7 +64,7 @@ class Job(NamedTuple):
         at = _HEADER
         for table, rows in zip(flat, tables, strict=True):
             job[at : at + table.size] = table
-            head += [len(rows), job.ctypes.data + 8 * at]
+            head += [len(rows), address(job) + 8 * at]
             at += table.size
         job[: len(head)] = head
         return job
@@ -75,7 +76,7 @@ _HEADER = 16  # function, table, steps, batch, rows, pool, threads, then count a
 def repeat(job: Job) -> None:
     """Run ``job.function`` on the table ``job.steps`` times. The table ends as the last run left it."""
     words = job.words()
-    _entry()(words.ctypes.data)
+    _entry()(address(words))
 
 
 _loaded: list[tuple[jit.Code, Callable[[int], None]]] = []

@@ -13,7 +13,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from hornbeam.base.spec import Shape, Spec, as_dim, as_shape, broadcast_shapes
 from hornbeam.errors import ShapeError
 from hornbeam.ir.primitive import row
 from hornbeam.ir.primitives.arith import CAST, NUMERIC, REAL, same_dtype
-from hornbeam.ir.primitives.movement import RESHAPE, inverse_permutation
+from hornbeam.ir.primitives.movement import RESHAPE, TRANSPOSE, inverse_permutation
 from hornbeam.ir.primitives.reduce import HALF
 
 Axes = tuple[int, ...]
@@ -105,31 +106,58 @@ def matmul(x: Any, y: Any) -> Any:
     A leading axis that only one operand has is a free axis of the dot, so broadcasting copies nothing.
     Raises ShapeError if the inner dimensions differ.
     """
-    xs, ys = tuple(x.shape), tuple(y.shape)
+    if x.dtype == dtypes.bool_:
+        return matmul(CAST(x, dtype=dtypes.int32), CAST(y, dtype=dtypes.int32)) != 0
+    form = _matmul_form(tuple(x.shape), tuple(y.shape))
+    x = x if form.x is None else RESHAPE(x, shape=form.x)
+    y = y if form.y is None else RESHAPE(y, shape=form.y)
+    out = DOT(x, y, batch=form.batch, contract=form.contract)
+    out = out if form.order is None else TRANSPOSE(out, axes=form.order)
+    return out if form.out is None else RESHAPE(out, shape=form.out)
+
+
+class MatmulForm(NamedTuple):
+    """A matrix product as a dot of reshaped operands, transposed and reshaped; None for what changes nothing."""
+
+    x: Shape | None
+    y: Shape | None
+    batch: tuple[tuple[int, ...], tuple[int, ...]]
+    contract: tuple[tuple[int, ...], tuple[int, ...]]
+    order: tuple[int, ...] | None
+    out: Shape | None
+
+
+@lru_cache(1024)
+def _matmul_form(xs: Shape, ys: Shape) -> MatmulForm:
     if not xs or not ys:
         raise ShapeError(f"matmul: shapes {xs} and {ys}: a scalar has no matrix product.\n  Fix: x * y")
     if xs[-1] != ys[max(len(ys) - 2, 0)]:
         raise ShapeError(_matmul_message(xs, ys))
-    if x.dtype == dtypes.bool_:
-        return matmul(CAST(x, dtype=dtypes.int32), CAST(y, dtype=dtypes.int32)) != 0
     lead = broadcast_shapes(xs[:-2], ys[:-2], name="matmul")
     x_dims, y_dims = ((1,) * (len(lead) - len(s[:-2])) + s[:-2] for s in (xs, ys))
 
     # Drop every leading 1; of what remains, an axis is batched if both have it.
-    x = RESHAPE(x, shape=tuple(d for d in x_dims if d != 1) + xs[-2:]) if 1 in xs[:-2] else x
-    y = RESHAPE(y, shape=tuple(d for d in y_dims if d != 1) + ys[-2:]) if 1 in ys[:-2] else y
     x_lead = [i for i, d in enumerate(x_dims) if d != 1]
     y_lead = [i for i, d in enumerate(y_dims) if d != 1]
+    x, y = tuple(x_dims[i] for i in x_lead) + xs[-2:], tuple(y_dims[i] for i in y_lead) + ys[-2:]
     shared = [i for i in x_lead if i in y_lead]
     batch = (tuple(map(x_lead.index, shared)), tuple(map(y_lead.index, shared)))
-    contract = ((len(x.shape) - 1,), (max(len(y.shape) - 2, 0),))
-    out = DOT(x, y, batch=batch, contract=contract)
+    contract = ((len(x) - 1,), (max(len(y) - 2, 0),))
 
     # The dot's axes by name: leading ones by number, then rows (-2) and columns (-1).
     x_free = [i for i in x_lead if i not in shared] + [-2] * (len(xs) > 1)
     names = shared + x_free + [i for i in y_lead if i not in shared] + [-1] * (len(ys) > 1)
     wanted = sorted(i for i in names if i >= 0) + [i for i in (-2, -1) if i in names]
-    return out.transpose([names.index(i) for i in wanted]).reshape(lead + xs[-2:-1] + ys[-1:] * (len(ys) > 1))
+    order = tuple(names.index(i) for i in wanted)
+    out = lead + xs[-2:-1] + ys[-1:] * (len(ys) > 1)
+    return MatmulForm(
+        x=x if x != xs else None,
+        y=y if y != ys else None,
+        batch=batch,
+        contract=contract,
+        order=order if names != wanted else None,
+        out=out if 1 in lead else None,
+    )
 
 
 def _matmul_message(xs: Shape, ys: Shape) -> str:

@@ -6,8 +6,9 @@ import numpy as np
 from keras.src.backend import config
 from keras.src.backend.common.variables import standardize_dtype
 
+from hornbeam.base.dtypes import as_dtype, is_floating, result_type
 from hornbeam.ops import array as arrays
-from hornbeam.ops import control, creation, indexing, sorting
+from hornbeam.ops import control, creation, indexing, padding, sorting
 from keras_hornbeam.src.ops import core
 from keras_hornbeam.src.ops.core import convert_to_tensor
 from keras_hornbeam.src.ops.promotion import (
@@ -100,7 +101,10 @@ def _between(start, stop, dtype):
     """The bounds as floating tensors, and the dtype of what lies between them."""
     start, stop = values(start, stop)
     working = meet_floating(start, stop)
-    return convert_to_tensor(start, working), convert_to_tensor(stop, working), standardize_dtype(dtype or working)
+    dtype = standardize_dtype(dtype or working)
+    if is_floating(as_dtype(dtype)):  # a wider result is computed as wide
+        working = result_type(working, as_dtype(dtype))
+    return convert_to_tensor(start, working), convert_to_tensor(stop, working), dtype
 
 
 def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0):
@@ -275,7 +279,7 @@ def pad(x, pad_width, mode="constant", constant_values=None):
         raise ValueError(
             f"Argument `constant_values` can only be provided when `mode == 'constant'`. Received: mode={mode}"
         )
-    return arrays.pad(convert_to_tensor(x), pad_width, mode, 0 if constant_values is None else constant_values)
+    return padding.pad(convert_to_tensor(x), pad_width, mode, 0 if constant_values is None else constant_values)
 
 
 def repeat(x, repeats, axis=None):

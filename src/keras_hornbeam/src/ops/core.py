@@ -14,6 +14,7 @@ from keras.src.backend.common.stateless_scope import StatelessScope
 from keras.src.backend.common.symbolic_scope import SymbolicScope
 from keras.src.backend.config import floatx
 
+from hornbeam.base.dtypes import ALL
 from hornbeam.base.spec import spec
 from hornbeam.errors import DTypeError
 from hornbeam.ops import control, indexing, transforms
@@ -29,12 +30,15 @@ __all__ = [
 ]  # fmt: skip
 
 
+_OWN = frozenset(ALL)  # dtypes that need no looking up, which takes Keras longer than most conversions
+
+
 def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
     if sparse:
         raise ValueError("`sparse=True` is not supported with the hornbeam backend")
     if ragged:
         raise ValueError("`ragged=True` is not supported with the hornbeam backend")
-    if dtype is not None:
+    if dtype is not None and dtype not in _OWN:
         dtype = standardize_dtype(dtype)
     if isinstance(x, KerasVariable):
         x = x.value

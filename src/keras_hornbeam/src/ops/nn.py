@@ -13,6 +13,7 @@ from keras.src.backend.config import floatx, standardize_data_format
 
 from hornbeam.ops import nn
 from keras_hornbeam.src.ops.core import cast, convert_to_tensor
+from keras_hornbeam.src.ops.promotion import together_floating
 
 __all__ = [
     "adaptive_average_pool", "adaptive_max_pool", "average_pool", "batch_normalization", "binary_crossentropy",
@@ -266,7 +267,8 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
 
 
 def psnr(x1, x2, max_val):
-    return nn.psnr(_floating(x1), _floating(x2), max_val)
+    first, second = together_floating(x1, x2)
+    return nn.psnr(first, second, max_val)
 
 
 def ctc_loss(target, output, target_length, output_length, mask_index=0):

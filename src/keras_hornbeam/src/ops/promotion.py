@@ -16,11 +16,11 @@ SCALARS = (bool, int, float)
 
 @functools.cache
 def _meet(kinds, floatx):
-    return as_dtype(dtypes.result_type(*kinds))
+    return as_dtype(dtypes.result_type(*(k if isinstance(k, type) else standardize_dtype(k) for k in kinds)))
 
 
 def _kind(x):
-    return type(x) if type(x) in SCALARS else standardize_dtype(x.dtype)
+    return type(x) if type(x) in SCALARS else x.dtype
 
 
 def meet(*xs):
@@ -34,7 +34,7 @@ def meet(*xs):
 def meet_floating(*xs):
     """The dtype in which values meet, floating at least."""
     dtype = meet(*xs)
-    return _meet((standardize_dtype(dtype), float), config.floatx()) if dtype.kind in "biu" else dtype
+    return _meet((dtype, float), config.floatx()) if dtype.kind in "biu" else dtype
 
 
 def values(*xs):

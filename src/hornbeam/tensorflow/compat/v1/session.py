@@ -65,9 +65,10 @@ class Session(sessions.Session):
             raise SessionError(explain("run_metadata is not there: runs are not traced."))
         if self.graph is None:
             raise SessionError(_eager(fetches))
-        _check(fetches)
-        flat = {} if feed_dict is None else _feeds(feed_dict)
-        return super().run(fetches, flat)
+        try:
+            return super().run(fetches, {} if feed_dict is None else _feeds(feed_dict))
+        except FetchError as error:
+            raise _type_error(fetches) or error from None
 
     def make_callable(self, fetches: Any, feed_list: Any = None, accept_options: bool = False) -> Any:
         """``run`` with the fetches fixed: a function of the values of ``feed_list``, in that order."""
@@ -88,25 +89,23 @@ def _eager(fetches: Any) -> str:
     )
 
 
-def _check(fetches: Any) -> None:
-    """Raises TypeError for what cannot be fetched at all, as TensorFlow does."""
-    if fetches is None or (isinstance(fetches, (list, tuple)) and any(x is None for x in fetches)):
-        raise FetchTypeError(
+def _type_error(fetches: Any) -> FetchTypeError | None:
+    """The error for what cannot be fetched at all, which in TensorFlow is a TypeError; None if all can."""
+    if fetches is None:
+        return FetchTypeError(
             explain(
                 "None cannot be fetched.",
                 why="Often it is what an initializer made in eager mode returned, or an unconnected gradient.",
             )
         )
-    if isinstance(fetches, (list, tuple)):
-        for part in fetches:
-            _check(part)
-    elif isinstance(fetches, dict):
-        for part in fetches.values():
-            _check(part)
-    elif not (isinstance(fetches, (str, GraphTensor, Call, Tensor)) or variable_of(fetches) is not None):
-        raise FetchTypeError(
-            explain(f"{fetches!r:.60} of type {type(fetches).__name__} must be a string or Tensor to be fetched.")
-        )
+    if isinstance(fetches, (list, tuple, dict)):
+        parts = fetches.values() if isinstance(fetches, dict) else fetches
+        return next(filter(None, map(_type_error, parts)), None)
+    if isinstance(fetches, (str, GraphTensor, Call, Tensor)) or variable_of(fetches) is not None:
+        return None
+    return FetchTypeError(
+        explain(f"{fetches!r:.60} of type {type(fetches).__name__} must be a string or Tensor to be fetched.")
+    )
 
 
 class FetchTypeError(FetchError, TypeError):

@@ -20,6 +20,9 @@ CHUNK = 1 << 19  # multiply-adds worth a chunk of their own
 CHUNKS = 32  # wanted of a product that is large enough
 ROWS = 64  # in a chunk, about, at least: what is read of B from the last cache is multiplied so many times
 SPLIT = 1024  # least k in one part of a split product
+LONG = 4  # times its rows and columns at which a k is long
+SMALL = 1 << 16  # values at most of a C whose long k is split into PARTS, each of them read from end to end
+PARTS, PART = 8, 256  # at most, and the least k in one
 STACK = 256 << 10  # bytes of A packed on the stack of a chunk
 OWN = 256  # rows up to which chunks pack B for themselves
 OWN_STACK = 256 << 10  # bytes of B packed so
@@ -103,6 +106,9 @@ def _plan(p: Product, target: Target, swap: bool) -> tuple[float, Plan]:
         own_b = kc * nb * p.compute.itemsize <= 2 * OWN_STACK
     while pack_a and mb > mr and mb * kc * p.compute.itemsize > STACK:
         mb -= mr
+    if _is_long(p) and straight and not half:
+        pack_a = pack_b = own_b = False
+        mb, nb, kc = _multiple(p.m, mr), _multiple(p.n, panel), _even(depth, PART)
     group = max(1, min(p.batches // CHUNKS, CHUNK // max(1, p.m * p.n * p.k)))
     plan = Plan(swap, lanes, mr, nv, kc, mb, nb, group, splits, pack_a, pack_b, own_b, pairs)
 
@@ -151,8 +157,17 @@ def _tilings(m: int, n: int, lanes: int, registers: int) -> Iterator[tuple[float
 
 def _splits(p: Product) -> int:
     """Parts of k. NOTE: of the shape alone, and the same for the transposed product, since it decides the bits."""
+    if _is_long(p):
+        return min(PARTS, p.k // PART)
     tiles = p.batches * -(-(p.m * p.n) // 512)
     return 1 if tiles >= 16 else max(1, min(-(-16 // tiles), p.k // SPLIT))
+
+
+def _is_long(p: Product) -> bool:
+    """Whether k is so much longer than the rest that A and B had best be read once, row by row, for all of C: as in the
+    gradient of a layer's weights."""
+    c = p.m * p.n
+    return p.batches == 1 and SMALL // 16 <= c <= SMALL and p.k >= max(4 * PART, LONG * max(p.m, p.n))
 
 
 def part_depth(p: Product, splits: int) -> int:

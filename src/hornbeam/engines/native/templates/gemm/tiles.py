@@ -95,7 +95,6 @@ class Tiles:
                     out[r * vectors + v] = self.e.multiply_add(f, x, row_b[v], sums[r * vectors + v])
             return out
 
-        self.e.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
         if p.c.column == 1:
             self.prefetch_c(f, rows, columns)
         start = [f.constant(0, p.compute, lanes)] * (rows * vectors)
@@ -109,7 +108,7 @@ class Tiles:
             now: Sequence[Value] = sums
             if self.ahead:
                 line = f.address("%ahead", times(f, k, LINE // unroll), dtypes.uint8)
-                f.emit(f"call void @llvm.prefetch.p0(ptr {line}, i32 0, i32 2, i32 1)")
+                f.prefetch(line, locality=2)
             for ahead in range(unroll):
                 now = step(k, now, ahead)
             return now
@@ -132,7 +131,7 @@ class Tiles:
         line = LINE // self.c_strides[2].itemsize
         for r in range(rows):
             for column in range(0, columns, line):
-                f.emit(f"call void @llvm.prefetch.p0(ptr {self.c_address(f, r, column)}, i32 1, i32 3, i32 1)")
+                f.prefetch(self.c_address(f, r, column), write=True)
 
     @property
     def c_strides(self) -> tuple[int, int, DType]:
