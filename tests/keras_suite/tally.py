@@ -23,7 +23,8 @@ TOP = """\
 
 Written by `scripts/keras-suite <checkout of 937c08e6>`; `run` tells when, and after which commit. `skipped` is what the
 tests skip by themselves, `excluded` what `excluded_tests.txt` names: see the end. Of the skipped ones, `sparse` asks
-for sparse tensors, which Hornbeam does not have, and `names JAX` for that backend by its name.
+for sparse tensors, which Hornbeam does not have, and `names JAX` for that backend by its name. Of `applications` the
+tests that download weights are left out.
 """
 SKIPPED = """\
 ## Skipped here, and on JAX
