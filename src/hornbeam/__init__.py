@@ -14,6 +14,7 @@ from hornbeam.config import VERSION as __version__
 
 # Sessions, and what lives in them
 from hornbeam.runtime.session import Session, current as current_session
+from hornbeam.engines.costs import Costs
 from hornbeam.runtime.variable import Variable
 from hornbeam.runtime.tensor import Tensor, from_dlpack
 from hornbeam.runtime.graph import Graph

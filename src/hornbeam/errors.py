@@ -121,7 +121,10 @@ def is_own_file(filename: str) -> bool:
 
 
 _STANDARD_LIBRARY = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
-_BETWEEN = [os.sep + os.path.join(*path, "") for path in (("keras", "src"), ("site-packages", "numpy"))]
+_BETWEEN = [
+    os.sep + os.path.join(*path, "")
+    for path in (("keras", "src"), ("site-packages", "numpy"), ("site-packages", "optree"))
+]
 
 
 def user_line() -> str:

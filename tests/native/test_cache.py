@@ -152,6 +152,17 @@ def test_least_recently_used_go_first(directory):
     assert sum(p.stat().st_size for p in directory.glob("*.o")) <= 10_000
 
 
+def test_there_are_never_too_many(directory, monkeypatch):
+    monkeypatch.setattr(Store, "MOST", 100)
+    store = opened(directory)
+    for i in range(400):
+        store.put(f"{i:064d}", b"code")
+    assert len(list(directory.glob("*.o"))) <= 100 + Store.TRIM_EVERY
+    assert store.get(f"{399:064d}") == b"code"
+    store.trim()
+    assert len(list(directory.glob("*.o"))) <= 100
+
+
 def test_what_a_killed_process_left_is_cleared_away(directory):
     store = opened(directory)
     old, new = directory / "tmp-1-old", directory / "tmp-1-new"
@@ -166,6 +177,66 @@ def test_an_unusable_place_is_no_error(tmp_path):
     (tmp_path / "file").write_text("")
     assert Store.open(tmp_path / "file") is None
     assert Store.open(tmp_path / "file" / "below") is None
+
+
+def killed_after(lines: int, program: str, directory: Path) -> None:
+    """Run ``program``, and kill it as soon as it has printed so many lines."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "HORNBEAM_CACHE": str(directory)}
+    command = [sys.executable, "-c", program, str(directory)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for _ in range(lines):
+            assert process.stdout.readline()
+        process.kill()
+    assert process.returncode == -9
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from hornbeam.engines.native.cache import Store
+store = Store.open(Path(sys.argv[1]))
+print("opened", flush=True)
+for turn in range(1_000_000):
+    key = f"{turn % 7:064d}"
+    store.put(key, key.encode() * 20_000)
+    print(turn, flush=True)
+"""
+
+
+@posix
+def test_a_process_killed_while_it_writes_leaves_whole_entries(directory):
+    for lines in (1, 2, 3, 9, 40):
+        killed_after(lines, WRITE, directory)
+        store = opened(directory)
+        entries = [path.stem for path in directory.glob("*.o")]
+        assert [store.get(key) for key in entries] == [key.encode() * 20_000 for key in entries]
+    for left in directory.glob("tmp-*"):  # of writes that were cut short; they are cleared away in time
+        os.utime(left, (1, 1))
+    store.trim()
+    assert sorted(path.name for path in directory.iterdir()) == sorted([*(f"{key}.o" for key in entries), "key"])
+
+
+COMPILE = """
+import numpy as np
+import hornbeam as hb
+for turn in range(40):
+    n = 3 + turn % 9
+    x = np.arange(n, dtype="float32")
+    found = hb.function(lambda x: (x * float(n) + turn // 9, hb.sum(x)))(x)
+    assert found[0].tolist() == [i * n + turn // 9 for i in range(n)] and float(found[1]) == sum(range(n))
+    print(turn, flush=True)
+"""
+
+
+@posix
+def test_a_process_killed_while_it_compiles_leaves_a_cache_that_works(directory):
+    for lines in (1, 4, 12):
+        killed_after(lines, COMPILE, directory)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "HORNBEAM_CACHE": str(directory)}
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0 and len(done.stdout.split()) == 40, done.stderr
 
 
 RACE = """

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +16,7 @@ import pytest
 
 import hornbeam as hb
 from hornbeam.base.spec import spec
+from hornbeam.engines.native import threads
 from hornbeam.engines.native.llvm import Module
 from hornbeam.engines.native.loops import Kernel
 from hornbeam.engines.native.lowered import Lowered
@@ -73,6 +78,35 @@ def test_the_same_bits_for_any_number_of_threads(threads, dtype):
     assert run(threads) == run(1)
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="states of threads are read from /proc")
+def test_between_runs_every_worker_sleeps():
+    """Asleep in the kernel, not awake now and then: neither time nor switches of context pass in a worker."""
+    x = hb.tensor(np.ones((600, 600), "float32"))
+    with hb.Session(threads=4):
+        fn = hb.function(lambda x: hb.sum(hb.exp(x) @ x))
+        for _ in range(5):
+            fn(x)
+    assert threads.pool(4).workers >= 3
+    workers = [t.native_id for t in threading.enumerate() if t.name.startswith("hornbeam-")]
+    deadline = time.monotonic() + 60
+    while any(state(w) != "S" for w in workers) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    before, switches = time.process_time(), [switched(w) for w in workers]
+    time.sleep(0.5)
+    assert [state(w) for w in workers] == ["S"] * len(workers)
+    assert [switched(w) for w in workers] == switches
+    assert time.process_time() - before < 0.05
+
+
+def state(thread: Any) -> str:
+    text = Path(f"/proc/self/task/{thread}/stat").read_text()
+    return text[text.rindex(")") + 2]
+
+
+def switched(thread: Any) -> list[str]:
+    return [x for x in Path(f"/proc/self/task/{thread}/status").read_text().split("\n") if "ctxt_switches" in x]
+
+
 def test_what_runs_on_the_host_is_in_the_ledger():
     with hb.Session() as session:
         hb.function(lambda m: hb.linalg.svd(m)[1])(hb.eye(3))
@@ -81,21 +115,49 @@ def test_what_runs_on_the_host_is_in_the_ledger():
         hb.function(lambda m: hb.linalg.svd(m)[1] * 2)(hb.eye(3))
 
 
-def test_without_a_target_the_reference_takes_over():
-    program = """
+MISSING = {
+    "llvmlite is not installed": "sys.modules['llvmlite'] = None",
+    "its library does not load": "break_import()",
+    "no code generator": "llvm.initialize_native_target = fail",
+    "a processor unknown to it": "llvm.get_process_triple = lambda: 'abacus-unknown-none'",
+    "features cannot be asked for": "llvm.get_host_cpu_features = fail",
+    "no memory may hold code": "llvm.create_lljit_compiler = fail",
+    "code cannot be linked": "llvm.JITLibraryBuilder.link = fail",
+}
+
+
+@pytest.mark.parametrize("what", MISSING)
+def test_without_a_usable_llvm_the_reference_takes_over(what):
+    program = f"""
+import sys
 import warnings
 import llvmlite.binding as llvm
-def no_target():
-    raise RuntimeError("no such target")
-llvm.initialize_native_target = no_target
+
+class Broken:
+    def find_spec(self, name, path=None, target=None):
+        if name == "llvmlite":
+            raise OSError("libLLVM: cannot open shared object file")
+
+def break_import():
+    for name in [n for n in sys.modules if n.startswith("llvmlite")]:
+        del sys.modules[name]
+    sys.meta_path.insert(0, Broken())
+
+def fail(*args, **options):
+    raise RuntimeError("no such thing here")
+
+{MISSING[what]}
 import hornbeam as hb
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     print(float(hb.exp(hb.tensor(0.0))), hb.current_session().engine.name, hb.Session().engine.name, len(caught))
+    print(caught[0].message)
 """
-    environment = {"PYTHONPATH": ":".join(sys.path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
-    assert done.stdout.split() == ["1.0", "reference", "reference", "1"], done.stderr
+    first, *message = done.stdout.splitlines()
+    assert first.split() == ["1.0", "reference", "reference", "1"], done.stderr
+    assert message[0].startswith("LLVM ") and message[1].endswith("correct but slow."), message
 
 
 def test_calling_a_kernel_again_is_data():

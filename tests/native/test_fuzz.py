@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -18,33 +17,34 @@ from hypothesis import strategies as st
 from hornbeam import config
 from hornbeam.base import dtypes
 from hornbeam.base.spec import Spec
-from hornbeam.engines.native import fuse, loops
+from hornbeam.engines.costs import bodies
+from hornbeam.engines.native import fuse, loops, lowered
 from hornbeam.engines.native.pipeline import build
 from hornbeam.engines.native.target import host
 from hornbeam.ir.bind import constant, interpreting
 from hornbeam.ir.node import NODES, Node, param
 from hornbeam.ir.primitives import arith, contract, movement, reduce
 from hornbeam.ir.program import Program, evaluate
-from tests.native.random_programs import Maker, check, random_array, report, same
+from tests.native.random_programs import Maker, check, random_array, report, same, smallest
+from tests.native.test_sharing import native_rows
 
 CASES = int(os.environ.get("HORNBEAM_FUZZ", "0"))
 
 
 @settings(
-    max_examples=CASES or 40,
+    max_examples=CASES or 25,
     deadline=None,
     derandomize=not CASES,
     database=None,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.generate, Phase.shrink) if CASES else (Phase.generate,),  # ``report`` cuts a Program down itself
 )
-@given(seed=st.integers(0, 2**32 - 1), size=st.integers(3, 150 if CASES else 60), lanes=st.sampled_from((1, 4, 16)))
+@given(seed=st.integers(0, 2**32 - 1), size=st.integers(3, 300 if CASES else 50), lanes=st.sampled_from((1, 4, 16)))
 @pytest.mark.parametrize("small", [False, True], ids=["usual", "small"])
 @pytest.mark.timeout(0 if CASES else 300)
 def test_random_programs(seed: int, size: int, lanes: int, small: bool) -> None:
     """``small``: with limits so low that the random sizes go beyond them. They are no part of the cache's keys."""
-    cache = config.CACHE("0") if small else contextlib.nullcontext()
-    with pytest.MonkeyPatch.context() as patch, cache:
+    with pytest.MonkeyPatch.context() as patch, config.CACHE("0"):
         for module, name, value in LIMITS if small else ():
             patch.setattr(module, name, value)
         try_program(seed, size, lanes)
@@ -52,8 +52,45 @@ def test_random_programs(seed: int, size: int, lanes: int, small: bool) -> None:
 
 LIMITS = [
     (loops, "LONG", 256), (loops, "PART", 128), (loops, "PARTS", 5), (loops, "CHUNK", 64),
-    (fuse, "MAX_SCRATCH", 256), (fuse, "MAX_OPERATIONS", 12), (fuse, "MAX_ROOTS", 5),
+    (fuse, "MAX_SCRATCH", 256), (fuse, "MAX_OPERATIONS", 12), (fuse, "MAX_ROOTS", 5), (lowered, "WORTH_SHARING", 0),
 ]  # fmt: skip
+
+
+def test_of_all_kinds() -> None:
+    """Every row that has native code is in some random Program, or in the body of one."""
+    missing = set(native_rows())
+    for seed in range(2000):
+        missing -= rows_in(Maker(seed).program(60)[0])
+        if not missing:
+            break
+    assert not missing
+
+
+def test_what_fails_is_cut_down() -> None:
+    """A "mistake" in one row, anywhere: what is left has little else, in bodies too."""
+    sizes = []
+    for seed in range(30):
+        program, values = Maker(seed).program(60)
+        inside = [name for n in program.nodes for b in bodies(n) for name in sorted(rows_in(b)) if name in EASY]
+        for name in inside[:1]:
+            with interpreting(NODES):
+                small, given = smallest(program, values, lambda p, v, name=name: name in rows_in(p))  # type: ignore[misc]
+            assert name in rows_in(small) and len(given) == len(small.params)
+            sizes.append((size_of(program), size_of(small)))
+    assert len(sizes) >= 5 and max(small for _, small in sizes) <= 12, sizes
+
+
+EASY = ("tanh", "exp", "rsqrt", "neg", "sub", "mul")
+
+
+def size_of(program: Program) -> int:
+    """How many nodes it has, in bodies too, but constants and names of results."""
+    counted = (n for n in program.nodes if n.primitive not in (movement.CONSTANT, movement.PICK))
+    return sum(1 + sum(map(size_of, bodies(n))) for n in counted)
+
+
+def rows_in(program: Program) -> set[str]:
+    return {n.primitive.name for n in program.nodes}.union(*(rows_in(b) for n in program.nodes for b in bodies(n)))
 
 
 def try_program(seed: int, size: int, lanes: int) -> None:

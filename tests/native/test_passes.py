@@ -54,6 +54,11 @@ def batch_norm(x: Any, gamma: Any, beta: Any) -> Any:
     return hb.nn.batch_normalization(x, mean, variance, axis=-1, offset=beta, scale=gamma, epsilon=1e-5)
 
 
+def batch_norm_at_once(x: Any, gamma: Any, beta: Any) -> Any:
+    mean, variance = hb.nn.moments(x, 0)
+    return hb.nn.batch_normalization(x, mean, variance, axis=-1, offset=beta, scale=gamma, epsilon=1e-5)
+
+
 def cross_entropy(logits: Any, labels: Any) -> Any:
     return hb.mean(hb.nn.categorical_crossentropy(labels, logits, from_logits=True))
 
@@ -97,6 +102,11 @@ CASES: dict[str, tuple[Callable[..., Any], list[Spec], list[str]]] = {
     "batch norm backward": (
         hb.grad(weighted(batch_norm), argnums=(0, 1, 2)), [X, ROW, ROW, X], [COLUMN, COLUMN, COLUMN, COLUMN, LOOP]
     ),
+    # A sample of each column; the moments of the distances from it; the result.
+    "moments, batch norm": (batch_norm_at_once, [X, ROW, ROW], [LOOP, COLUMN, LOOP]),
+    "moments, batch norm backward": (
+        hb.grad(weighted(batch_norm_at_once), argnums=(0, 1, 2)), [X, ROW, ROW, X], [LOOP, COLUMN, COLUMN, LOOP]
+    ),
     "cross-entropy": (cross_entropy, [X, X], [LOOP]),
     "cross-entropy, both": (hb.value_and_grad(cross_entropy), [X, X], [LOOP]),
     "sparse cross-entropy": (sparse_cross_entropy, [X, LABELS], [LOOP]),
@@ -122,8 +132,9 @@ def test_small_kernels_beside_the_passes():
     counts = {name: len(lowered(fn, *specs).steps) - len(expected) for name, (fn, specs, expected) in CASES.items()}
     beside = {name: n for name, n in counts.items() if n}
     assert beside == {
-        "batch norm": 3, "batch norm backward": 5, "cross-entropy": 1, "cross-entropy, both": 1,
-        "sparse cross-entropy": 1, "sparse cross-entropy, both": 1, "labelled cross-entropy, both": 1,
+        "batch norm": 3, "batch norm backward": 5, "moments, batch norm": 2, "moments, batch norm backward": 4,
+        "cross-entropy": 1, "cross-entropy, both": 1, "sparse cross-entropy": 1, "sparse cross-entropy, both": 1,
+        "labelled cross-entropy, both": 1,
     }  # fmt: skip
 
 

@@ -350,6 +350,18 @@ def test_moments(axes, keepdims):
     close(variance, x.var(axes, keepdims=keepdims))
 
 
+def test_moments_keep_their_digits_where_the_mean_is_large():
+    x = normal(500, 2, 3) * 0.01 + np.array([0, 1000, -3e5], "float32")
+    for axes in (0, (0, 1)):
+        mean, variance = nn.moments(x, axes)
+        np.testing.assert_allclose(mean, x.astype(float).mean(axes), rtol=1e-6, atol=1e-4)
+        np.testing.assert_allclose(variance, x.astype(float).var(axes), rtol=1e-4)
+    assert (np.asarray(nn.moments(np.full((7, 3), 1e6, "float32"), 0)[1]) == 0).all()
+    x[3, :, 1] = np.inf
+    assert np.isinf(np.asarray(nn.moments(x, 0)[0])[:, 1]).all()
+    assert all(np.isnan(np.asarray(m)).all() for m in nn.moments(np.zeros((0, 2), "float32"), 0))
+
+
 def test_moments_of_half_precision():
     x = np.full((4096,), 300, np.float16)
     mean, variance = nn.moments(x, 0)

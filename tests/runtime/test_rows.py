@@ -198,3 +198,31 @@ def test_errors(rows, arrays, error, message):
 def test_a_step_that_asks_for_values_is_told_so():
     with pytest.raises(TracingError):
         hb.function(lambda x: float(hb.sum(x))).over_rows(following(2), X)
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("engine", ["native", "reference"])
+@pytest.mark.parametrize("rows", [listed(3), following(3), following(1)], ids=["listed", "following", "one"])
+def test_what_comes_back_may_be_what_went_in(rows, engine, stacked):
+    """The rows as they are, and the state before the run: of the last run, or of every one."""
+    with hb.Session(engine=engine):
+        state = hb.Variable(np.float32(1))
+
+        @hb.function
+        def step(x):
+            before = state.value()
+            state.assign(state * 2.0 + hb.sum(x))
+            return x, before
+
+        expected, value = [], np.float32(1)
+        for some in batches(rows):
+            expected.append((X[some], value))
+            value = np.float32(value * 2 + X[some].sum())
+        given, before = step.over_rows(rows, X, stacked=stacked)
+        if not stacked:
+            expected = expected[-1:]
+            given, before = given[None], before[None]
+        for i, (x, b) in enumerate(expected):
+            np.testing.assert_array_equal(given[i], x)
+            np.testing.assert_allclose(before[i], b, rtol=1e-5)
+        np.testing.assert_allclose(state.numpy(), value, rtol=1e-5)

@@ -175,8 +175,9 @@ def test_a_dying_variable_takes_its_value_along():
         assert (sess.nbytes, len(sess.state), value()) == (0, 0, None)
 
 
-def test_compiled_programs_keep_neither_variables_nor_functions_alive():
-    with hb.Session() as sess:
+@pytest.mark.parametrize("engine", ["native", "reference"])
+def test_compiled_programs_keep_neither_variables_nor_functions_alive(engine):
+    with hb.Session(engine=engine) as sess:
         v = hb.Variable(np.zeros(1000, np.float32))
         step = hb.function(lambda x: v.assign_add(x))
         step(hb.ones(1000))

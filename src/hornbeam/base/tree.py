@@ -31,6 +31,17 @@ def map(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     return optree.tree_map(fn, tree, *rest, none_is_leaf=False, namespace="hornbeam")
 
 
+def replace(fn: Callable[[Any], Any], tree: Any, kinds: tuple[type, ...]) -> Any:
+    """``tree`` with ``fn(part)`` for every part that is one of ``kinds``, even where such a part has leaves itself."""
+
+    def is_one(part: Any) -> bool:
+        return isinstance(part, kinds)
+
+    return optree.tree_map(
+        lambda part: fn(part) if is_one(part) else part, tree, is_leaf=is_one, none_is_leaf=False, namespace="hornbeam"
+    )
+
+
 def holds_none(tree: Any) -> bool:
     """Whether there is a None anywhere in it."""
     return any(x is None for x in optree.tree_leaves(tree, none_is_leaf=True, namespace="hornbeam"))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from hornbeam.engines.costs import Costs
 from hornbeam.errors import HornbeamError
 from hornbeam.ir.program import Program
 
@@ -49,7 +50,10 @@ class Loop(NamedTuple):
 class Executable(Protocol):
     """A compiled Program. Sessions refer to it weakly, and run it from several threads at once."""
 
-    peak_bytes: int  # of all buffers alive at once, arguments and results included
+    # What a run takes, known before it; see ``costs``.
+    peak_bytes: int
+    flops: int
+    bytes_moved: int
 
     def run(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The values of ``program.roots`` for those of ``program.params``. Arguments are not written to."""
@@ -76,6 +80,9 @@ class Engine(Protocol):
     name: str
 
     def compile(self, program: Program, options: Options) -> Executable: ...
+
+    def plan(self, program: Program, options: Options) -> Costs:
+        """What the Executable would take, without making code for it."""
 
 
 ENGINES = {"native": "hornbeam.engines.native.pipeline", "reference": "hornbeam.engines.reference"}

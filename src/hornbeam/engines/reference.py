@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -9,12 +10,14 @@ import numpy as np
 
 from hornbeam import config
 from hornbeam.base.spec import Spec
-from hornbeam.engines import stages
+from hornbeam.engines import costs, stages
+from hornbeam.engines.costs import Buffer, Costs
 from hornbeam.engines.engine import Executable, Loop, Options, one_by_one, register
 from hornbeam.engines.nonfinite import refuse
 from hornbeam.engines.quiet import quietly
 from hornbeam.ir.fold import EXACT, is_exact
 from hornbeam.ir.node import Node
+from hornbeam.ir.primitives.movement import CONSTANT
 from hornbeam.ir.program import Program, conform
 from hornbeam.ir.simplify import simplify
 
@@ -49,15 +52,57 @@ class ReferenceExecutable:
             Step(n, n.primitive.reference, dict(n.attrs), [slots[a] for a in n.args], slots[n], dying.get(n, []))
             for n in program.nodes
         ]
-        self.peak_bytes = self._peak([_nbytes(n.spec) for n in slots])
+        self.peak_bytes, self.fullest = self._peak([costs.nbytes(n) for n in slots])
+        self.flops, self.bytes_moved = costs.flops(program), costs.bytes_of_rows(program)
 
-    def _peak(self, sizes: list[int]) -> int:
+    def _peak(self, sizes: Sequence[int]) -> tuple[int, int]:
+        """The most bytes that are held at once, and after how many steps."""
         live = peak = sum(sizes[: self.count])
-        for step in self.steps:
+        fullest = 0
+        for i, step in enumerate(self.steps, 1):
             live += sizes[step.target]
-            peak = max(peak, live)
+            if live > peak:
+                peak, fullest = live, i
             live -= sum(sizes[i] for i in step.dead)
-        return peak
+        return peak, fullest
+
+    def _held(self, program: Program) -> list[Node]:
+        """The nodes whose values are there when memory is fullest."""
+        held = dict(enumerate(program.params))
+        for i, step in enumerate(self.steps[: self.fullest], 1):
+            held[step.target] = step.node
+            for dead in step.dead if i < self.fullest else ():
+                del held[dead]
+        return list(held.values())
+
+    def costs(self, program: Program) -> Costs:
+        """What a run takes: the values that rows have given and that later ones, or the caller, need.
+
+        ``program`` is what it was made of; it is not kept, as it would keep variables alive.
+        """
+        totals = Counter[str]()
+        names = costs.ends(program)
+        roles = dict.fromkeys(program.roots, "result") | dict.fromkeys(program.params, "argument")
+        buffers = []
+        for node in self._held(program):
+            role = "constant" if node.primitive is CONSTANT else roles.get(node, "arena")
+            totals[role] += costs.nbytes(node)
+            specs = [node.spec] if isinstance(node.spec, Spec) else node.spec
+            buffers += [Buffer(role, names.get(node, node.primitive.name), spec, node.line) for spec in specs]
+        return Costs(
+            program=program.name,
+            engine="reference",
+            arguments=totals["argument"],
+            results=totals["result"],
+            constants=totals["constant"],
+            arena=totals["arena"],
+            flops=self.flops,
+            bytes_moved=self.bytes_moved,
+            kernels=0,
+            host_steps=len(self.steps),
+            uncounted=costs.uncounted(program),
+            buffers=costs.by_size(buffers),
+        )
 
     def run(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         if len(arguments) != self.count:
@@ -94,7 +139,8 @@ class RowExecutable:
     def __init__(self, node: Node) -> None:
         self.node, self.spec, self.attrs = node, node.spec, dict(node.attrs)
         self.reference: Callable[..., Any] = node.primitive.reference
-        self.peak_bytes = sum(_nbytes(n.spec) for n in (*node.args, node))
+        self.peak_bytes = sum(map(costs.nbytes, (*node.args, node)))
+        self.flops, self.bytes_moved = costs.flops_of(node), costs.bytes_of(node)
 
     def run(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
         return [conform(quietly(self.reference, *arguments, **self.attrs), self.spec, self.node)]
@@ -113,10 +159,6 @@ def by_numpy(program: Program) -> Executable | None:
     return RowExecutable(node) if alone and numpy_alone else ReferenceExecutable(program)
 
 
-def _nbytes(spec: Any) -> int:
-    return spec.nbytes if isinstance(spec, Spec) else sum(s.nbytes for s in spec)
-
-
 class ReferenceEngine:
     name = "reference"
 
@@ -126,6 +168,10 @@ class ReferenceEngine:
         executable = kind(stage("simplify", simplify, program))
         stages.say(1, f"compile  {program.name}: {len(executable.steps)} rows for the reference engine")
         return executable
+
+    def plan(self, program: Program, options: Options) -> Costs:
+        simple = simplify(program)
+        return ReferenceExecutable(simple).costs(simple)
 
 
 register(ReferenceEngine())

@@ -13,7 +13,9 @@ import numpy as np
 from hornbeam.base import dtypes
 from hornbeam.base.spec import Shape, as_axes, as_axis
 from hornbeam.errors import ShapeError
-from hornbeam.ir.primitives.arith import RSQRT
+from hornbeam.ir.primitives.arith import RSQRT, SELECT, scalar
+from hornbeam.ir.primitives.compare import IS_FINITE
+from hornbeam.ir.primitives.movement import STOP_GRADIENT
 from hornbeam.ir.primitives.reduce import HALF
 from hornbeam.ops.activations import clamp
 from hornbeam.ops.arguments import inexact
@@ -27,10 +29,24 @@ def _wide(x: Any) -> Any:
 
 
 def _moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
-    """Mean and variance with the axes kept, in two passes."""
-    mean = x.mean(axes, keepdims=True)
-    centred = x - mean
-    return mean, (centred * centred).mean(axes, keepdims=True)
+    """Mean and variance with the axes kept: of rows, which stay in cache, in two passes; of columns in one."""
+    rows = axes == tuple(range(x.ndim - len(axes), x.ndim))
+    if rows or not x.size or dtypes.is_complex(x.dtype):
+        mean = x.mean(axes, keepdims=True)
+        centred = x - mean
+        return mean, (centred * centred).mean(axes, keepdims=True)
+    return _moments_at_once(x, axes)
+
+
+def _moments_at_once(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
+    """E[d] and E[d²] - E[d]² of the distances d from a sample, any one: where the mean is large, distances are not, so
+    their squares keep the digits of the variance."""
+    sample = STOP_GRADIENT(x[tuple(slice(0, 1) if i in axes else slice(None) for i in range(x.ndim))])
+    sample = SELECT(IS_FINITE(sample), sample, scalar(0.0, sample))
+    d = x - sample
+    mean = d.mean(axes, keepdims=True)
+    variance = (d * d).mean(axes, keepdims=True) - mean * mean
+    return sample + mean, SELECT(variance < 0, scalar(0.0, variance), variance)  # below 0 by a rounding
 
 
 @op

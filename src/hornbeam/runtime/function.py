@@ -18,7 +18,7 @@ import numpy as np
 
 from hornbeam import config
 from hornbeam.base import dtypes, tree
-from hornbeam.base.spec import Spec
+from hornbeam.base.spec import Spec, as_shape
 from hornbeam.base.weak import IdentityMap
 from hornbeam.errors import DTypeError, RetraceError, ShapeError, explain, user_line
 from hornbeam.ir.bind import current
@@ -186,7 +186,8 @@ class Function:
         return tree.unflatten(traced.structure, returned)
 
     def program(self, *args: Any, **kwargs: Any) -> Program:
-        """The Program that these arguments would run, traced if it was not yet."""
+        """The Program that these arguments would run, traced if it was not yet. A TensorSpec stands for a tensor."""
+        args, kwargs = tree.replace(_stand_in, (args, kwargs), (TensorSpec, Spec))
         flat, structure = _flatten(*self._arguments(args, kwargs))
         leaves, _ = _read_arguments(flat)
         return self._traced(Signature(structure, leaves), flat).program
@@ -386,6 +387,20 @@ def _key(leaf: Any) -> Hashable:
     except TypeError:
         return Identity(leaf)
     return kind, leaf
+
+
+def _stand_in(wanted: TensorSpec | Spec) -> Tensor:
+    """A tensor like this, without memory: only its Spec is looked at. Raises ShapeError for an unknown dimension."""
+    shape = wanted.shape
+    if shape is None or None in shape:
+        raise ShapeError(
+            explain(
+                f"{wanted} leaves a dimension open.",
+                why="A Program is made for one shape, and what it takes depends on it.",
+                fix="hb.TensorSpec((32, 784), 'float32')   # a number for every dimension",
+            )
+        )
+    return concrete(np.broadcast_to(np.zeros((), dtypes.as_dtype(wanted.dtype)), as_shape(shape)))
 
 
 def _let_go(function: Callable[[], Function | None], dead: Any) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from hornbeam import config
 from hornbeam.base.weak import IdentityMap
 from hornbeam.engines import engine as engines
+from hornbeam.engines.costs import Costs
 from hornbeam.errors import (
     SessionClosedError,
     SessionError,
@@ -305,6 +306,20 @@ class Session:
                 found = self._by_structure[program.key] = self._compile(program)
             self._executables[program] = found
         return found
+
+    def plan(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Costs:
+        """What calling ``fn`` with such arguments in this session takes, without running it: bytes, by what they are
+        for, arithmetic operations, kernels, and the largest buffers with your lines that asked for them.
+
+        ``fn`` is traced if it was not yet for such arguments. An ``hb.TensorSpec`` stands for a tensor, also inside
+        lists and dicts. Raises ShapeError for one that leaves a dimension open.
+        """
+        from hornbeam.runtime import function  # a module above this one
+
+        self._check_open()
+        with self.as_default():
+            traced = fn if isinstance(fn, function.Function) else function.function(fn)
+            return self.engine.plan(traced.program(*args, **kwargs), self.options)
 
     def set_threads(self, threads: int | None) -> None:
         """Let its computations use so many threads from here on; None leaves it to the engine."""

@@ -38,6 +38,7 @@ from hornbeam.engines.native.target import Target
 
 MAGIC = b"hbobj\x00\x00\x01"
 LIMIT = 512 << 20  # bytes of all entries
+ENTRIES = 8192  # how many there may be: looking at the whole takes a few microseconds for each
 ENTRY_LIMIT = 128 << 20  # bytes of one
 _PREFIX = struct.Struct("<8s32sI")  # magic, authentication of all that follows and of the name, bytes of the header
 _POSIX = os.name == "posix"
@@ -114,6 +115,7 @@ def user_directory() -> Path | None:
 class Store:
     """Entries in one directory. ``get`` and ``put`` never raise for what they find there."""
 
+    MOST = ENTRIES
     TRIM_EVERY = 64  # entries written between two looks at the size of the whole
 
     def __init__(self, directory: Path, handle: int | None, key: bytes, readonly: bool, limit: int) -> None:
@@ -175,7 +177,7 @@ class Store:
             _log.debug("object cache: %s not kept: %s", key, error)
 
     def trim(self) -> None:
-        """Delete the least recently used entries until those left fit ``limit`` with room to spare."""
+        """Delete the least recently used entries until those left fit ``limit`` and ``MOST`` with room to spare."""
         entries = []
         with os.scandir(self.directory) as listing:
             for entry in listing:
@@ -185,14 +187,14 @@ class Store:
                         self._remove(entry.name)  # left by a process that was killed
                     elif entry.name.endswith(".o"):
                         entries.append((info.st_mtime, info.st_size, entry.name))
-        total = sum(size for _, size, _ in entries)
-        if total <= self.limit:
+        total, left = sum(size for _, size, _ in entries), len(entries)
+        if total <= self.limit and left <= self.MOST:
             return
         for _, size, name in sorted(entries):
-            if total <= self.limit * 3 // 4:
+            if total <= self.limit * 3 // 4 and left <= self.MOST * 3 // 4:
                 break
             self._remove(name)
-            total -= size
+            total, left = total - size, left - 1
 
     def _encode(self, key: str, code: bytes, about: dict[str, Any]) -> bytes:
         header = json.dumps({**about, "key": key, "size": len(code)}).encode()

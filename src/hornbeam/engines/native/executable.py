@@ -53,12 +53,16 @@ class NativeExecutable:
         layout: Layout,
         roots: Sequence[int],
         threads: int | None,
+        flops: int,
+        bytes_moved: int,
     ) -> None:
         self._code = code  # keeps the addresses below alive
         self.layout, self.roots = layout, tuple(roots)
         self.threads = threads or available()
         self._given = (*range(layout.params), *layout.results)  # places of what is there for one run only
-        self.peak_bytes = layout.nbytes + sum(layout.specs[i].nbytes for i in self._given)
+        held = {*self._given, *(i for i, _ in layout.constants)}
+        self.peak_bytes = layout.nbytes + sum(layout.specs[i].nbytes for i in held)
+        self.flops, self.bytes_moved = flops, bytes_moved
         entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
         self.steps: list[Callable[[int], None] | HostStep] = [
             entry(code[s]) if isinstance(s, str) and code is not None else s for s in segments  # type: ignore[misc]
@@ -86,7 +90,7 @@ class NativeExecutable:
             self._end(frame)
 
     def repeat(self, arguments: Sequence[np.ndarray], loop: Loop) -> list[np.ndarray]:
-        """In one native call, unless there are host steps or a result is no buffer of its own."""
+        """In one native call, unless there are host steps or a result is no buffer of its own (but a parameter)."""
         layout, roots = self.layout, self.roots
         carried = [(parameter, roots[root]) for parameter, root in loop.carried]
         turning = dict.fromkeys(place for _, place in carried)
@@ -95,9 +99,10 @@ class NativeExecutable:
         alone = (
             len(stacked) == loop.stacked and made >= stacked.keys() and not stacked.keys() & set(roots[loop.stacked :])
         )
-        if not self._entry or not (made >= turning.keys() and alone):
-            return one_by_one(self, arguments, loop)
         fed, steps = len(loop.sources), len(loop.rows)
+        changing = {*range(fed), *(parameter for parameter, _ in loop.carried)}  # of the last run we know no array
+        if not self._entry or not (made >= turning.keys() and alone) or changing & set(roots):
+            return one_by_one(self, arguments, loop)
         frame = self._begin(arguments, fed)
         arrays, table = frame.arrays, frame.table
         try:

@@ -68,7 +68,8 @@ def load(code: bytes, symbols: Iterable[str], imports: Mapping[str, int] | None 
 
 
 def _optimized(text: str, target: Target, level: int) -> Any:
-    module = llvm.parse_assembly(text)
+    # In a context of its own, which goes with it: LLVM keeps every type and constant that a context has seen.
+    module = llvm.parse_assembly(text, llvm.create_context())
     module.triple = target.triple
     module.data_layout = str(_machine(target).target_data)
     module.verify()

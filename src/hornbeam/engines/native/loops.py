@@ -79,6 +79,7 @@ class Kernel(NamedTuple):
     chunked: bool = False
     nanoseconds: float = 0  # on one core, roughly: whether threads are worth waking
     overwrites: tuple[tuple[Node, Node], ...] = ()  # (parameter, result) that may be one buffer, see ``_overwrites``
+    within: int | None = None  # bytes that bodies move, where the kernel itself only calls them
 
 
 def identity_element(name: str, dtype: DType) -> Any:

@@ -5,11 +5,14 @@ The Executable of a whole Program is made from one; so is a function for each bo
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from hornbeam.base import dtypes
 from hornbeam.base.spec import Spec
+from hornbeam.engines import costs
 from hornbeam.engines.native.driver import Step, emit_driver
 from hornbeam.engines.native.executable import HostStep
 from hornbeam.engines.native.fuse import Fusion
@@ -87,6 +90,29 @@ class Lowered:
         counts = [(nodes, "node"), (len(self.steps) - host, "kernel"), *([(host, "host step")] if host else [])]
         counted = ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts)
         return f"{self.program.name}: {counted}, arena {self.plan.nbytes:,} bytes"
+
+    @cached_property
+    def bytes_moved(self) -> int:
+        """What the kernels of each nest read and write, buffers once and whole (``costs``)."""
+        total = 0
+        for _, group in itertools.groupby(zip(self.nests, self.steps, strict=True), key=lambda pair: id(pair[0])):
+            steps = [step for _, step in group]
+            within = [s.within for s in steps if isinstance(s, Kernel) and s.within is not None]
+            touched = dict.fromkeys(b for s in steps for b in self._touched(s)) if not within else {}
+            total += sum(within) + sum(self._part(b, steps[0]) for b in touched)
+        return total
+
+    def _part(self, buffer: Node, step: Kernel | Node) -> int:
+        """The bytes of ``buffer`` that a step needs."""
+        node = step if isinstance(step, Node) else step.writes[0]
+        taker = any(costs.taken(node, a) and self.fusion.base(a) is buffer for a in node.args)
+        return costs.nbytes(node if taker else buffer)
+
+    @property
+    def scratch_names(self) -> dict[Node, str]:
+        """What each scratch memory is of."""
+        steps = ((node, self.steps[i]) for i, node in self._scratch.items())
+        return {node: f"scratch of {step.writes[0].primitive.name}" for node, step in steps if isinstance(step, Kernel)}
 
     @property
     def constants(self) -> list[Node]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from hornbeam.engines import stages
+from hornbeam.engines import costs, stages
+from hornbeam.engines.costs import Buffer, Costs
 from hornbeam.engines.engine import Executable, Options, register
 from hornbeam.engines.native import cache, jit, recall
 from hornbeam.engines.native.executable import HostStep, Layout, NativeExecutable
@@ -23,9 +24,11 @@ from hornbeam.engines.native.prepare import prepare
 from hornbeam.engines.native.target import Target as Machine
 from hornbeam.engines.native.target import host
 from hornbeam.engines.native.templates import TEMPLATES
-from hornbeam.engines.native.threads import PARALLEL_FOR, parallel_for
+from hornbeam.engines.native.threads import PARALLEL_FOR, parallel_for, probe
 from hornbeam.engines.native.watch import watch
-from hornbeam.engines.reference import by_numpy
+from hornbeam.engines.reference import ReferenceExecutable, by_numpy
+from hornbeam.ir.node import Node
+from hornbeam.ir.primitives.movement import PICK
 from hornbeam.ir.program import Program
 from hornbeam.ir.simplify import simplify
 
@@ -43,8 +46,14 @@ class NativeEngine:
             return known
         return build(program, host(), options.threads)
 
+    def plan(self, program: Program, options: Options) -> Costs:
+        if by_numpy(program) is not None:
+            return ReferenceExecutable(program).costs(program)
+        simple = simplify(program)
+        return costs_of(simple, Lowered.of(Module(), prepare(simple), host(), TEMPLATES))
 
-host()  # raises NoTarget where there is nothing to compile for
+
+probe()  # raises NoTarget where there is nothing to compile for, or nowhere to load it
 register(NativeEngine())
 
 
@@ -58,8 +67,8 @@ def build(program: Program, machine: Machine, threads: int | None = None) -> Nat
         stages.say(1, f"recall  {name}: from disk  {1e3 * (time.perf_counter() - began):.1f} ms")
         return made
     stage, module, watched = stages.begin(program), Module(), stages.watching()
-    program = stage("simplify", simplify, program)
-    program = stage("prepare", prepare, program)
+    simple = stage("simplify", simplify, program)
+    program = stage("prepare", prepare, simple)
     fusion = stage("fuse", Fusion, program, TEMPLATES)
     nests = stage("lower", Nests, module, fusion, machine)
     lowered = stage("plan", Lowered, nests)
@@ -71,6 +80,8 @@ def build(program: Program, machine: Machine, threads: int | None = None) -> Nat
         layout=layout(lowered),
         roots=tuple(lowered.places[r] for r in lowered.program.roots),
         shares_work=PARALLEL_FOR in module.declared,
+        flops=costs.flops(simple),
+        bytes_moved=lowered.bytes_moved,
     )
     code = cache.Found(b"", "none needed")
     if compiled.symbols:
@@ -92,7 +103,10 @@ def executable(
     imports = {PARALLEL_FOR: parallel_for()} if compiled.shares_work else {}
     linked = jit.load(code, compiled.symbols, imports) if compiled.symbols else None
     segments = compiled.symbols if segments is None else segments
-    return NativeExecutable(linked, segments, compiled.layout, compiled.roots, threads if imports else 1)
+    threads = threads if imports else 1
+    return NativeExecutable(
+        linked, segments, compiled.layout, compiled.roots, threads, compiled.flops, compiled.bytes_moved
+    )
 
 
 def layout(lowered: Lowered) -> Layout:
@@ -107,3 +121,36 @@ def layout(lowered: Lowered) -> Layout:
         nbytes=plan.nbytes,
         in_place=tuple((places[old], places[new]) for old, new in lowered.in_place),
     )
+
+
+def costs_of(simple: Program, lowered: Lowered) -> Costs:
+    """What a run of ``lowered``, which was made from ``simple``, takes."""
+    names = lowered.scratch_names | costs.ends(lowered.program)
+    roles = dict.fromkeys(lowered.plan.offsets, "arena")
+    roles |= dict.fromkeys(lowered.constants, "constant")
+    roles |= dict.fromkeys(lowered.made, "result")
+    roles |= dict.fromkeys(lowered.program.params, "argument")
+    buffers = [Buffer(role, names.get(n, row_of(n).primitive.name), n.spec, n.line) for n, role in roles.items()]
+
+    def total(role: str) -> int:
+        return sum(b.nbytes for b in buffers if b.role == role)
+
+    return Costs(
+        program=simple.name,
+        engine=NativeEngine.name,
+        arguments=total("argument"),
+        results=total("result"),
+        constants=total("constant"),
+        arena=lowered.plan.nbytes,
+        flops=costs.flops(simple),
+        bytes_moved=lowered.bytes_moved,
+        kernels=len(lowered.steps) - len(lowered.host_steps),
+        host_steps=len(lowered.host_steps),
+        uncounted=costs.uncounted(simple),
+        buffers=costs.by_size(buffers),
+    )
+
+
+def row_of(node: Node) -> Node:
+    """The node whose row computes ``node``: a result of a row of several is named after that."""
+    return node.args[0] if node.primitive is PICK else node

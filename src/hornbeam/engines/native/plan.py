@@ -24,7 +24,7 @@ class Plan:
         placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
         for node in sorted(lives, key=lambda n: -n.spec.nbytes):
             first, last = lives[node]
-            size = -(-max(node.spec.nbytes, 1) // ALIGNMENT) * ALIGNMENT
+            size = -(-node.spec.nbytes // ALIGNMENT) * ALIGNMENT
             at = 0
             for start, end, a, b in sorted(placed):
                 if a <= last and first <= b and start < at + size and at < end:

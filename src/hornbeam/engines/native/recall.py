@@ -35,6 +35,8 @@ class Compiled(NamedTuple):
     layout: Layout
     roots: tuple[int, ...]
     shares_work: bool  # whether it calls the pool of threads
+    flops: int
+    bytes_moved: int
 
 
 def key_of(program: Program, machine: Target) -> str | None:
@@ -77,8 +79,11 @@ def load(key: str | None) -> tuple[Compiled, bytes] | None:
         nbytes=found["nbytes"],
         in_place=tuple((old, new) for old, new in found["in_place"]),
     )
-    shares = found["shares_work"]
-    return Compiled(found["object"], tuple(found["symbols"]), layout, tuple(found["roots"]), shares), code
+    compiled = Compiled(
+        found["object"], tuple(found["symbols"]), layout, tuple(found["roots"]), found["shares_work"], found["flops"],
+        found["bytes_moved"],
+    )  # fmt: skip
+    return compiled, code
 
 
 def save(key: str | None, compiled: Compiled) -> None:
@@ -98,6 +103,8 @@ def save(key: str | None, compiled: Compiled) -> None:
         "in_place": layout.in_place,
         "roots": compiled.roots,
         "shares_work": compiled.shares_work,
+        "flops": compiled.flops,
+        "bytes_moved": compiled.bytes_moved,
     }
     header = json.dumps(about).encode()
     store.put(key, b"".join([len(header).to_bytes(8, "little"), header, *(a.tobytes() for _, a in values)]))

@@ -20,11 +20,12 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
+import platform
 import sys
 import threading
 
 from hornbeam.engines.native import cache, jit
-from hornbeam.engines.native.target import Target, host
+from hornbeam.engines.native.target import NoTarget, Target, host
 
 PARALLEL_FOR = "hb_parallel_for"
 DECLARATION = f"declare void @{PARALLEL_FOR}(ptr, ptr, ptr, i64, i64)"
@@ -132,6 +133,14 @@ def pool(threads: int) -> Pool:
 def parallel_for() -> int:
     """The address of ``hb_parallel_for``."""
     return runtime()[PARALLEL_FOR]
+
+
+def probe() -> None:
+    """Raises NoTarget where code cannot be made, or not be loaded into this process."""
+    try:
+        runtime()
+    except (RuntimeError, OSError) as error:
+        raise NoTarget(f"LLVM cannot make code for this machine ({platform.machine()}): {error}") from error
 
 
 def runtime(futex: bool | None = None) -> jit.Code:

@@ -18,7 +18,7 @@ import numpy as np
 from hornbeam import config
 from hornbeam.base import dtypes
 from hornbeam.base.spec import Spec
-from hornbeam.engines import stages
+from hornbeam.engines import costs, stages
 from hornbeam.engines.native.agreement import Agreement, Mismatch, mismatch
 from hornbeam.engines.native.executable import HostStep, NativeExecutable
 from hornbeam.engines.native.fuse import Cluster, Fusion
@@ -138,7 +138,7 @@ class Watched:
         """``kernel 7  loop  sub,exp,sum  float32[128,10]  0.031 ms  12.4 GFLOP/s  41 GB/s  code: disk  train.py:41``"""
         spec = self.outputs[0].spec if self.outputs else ""
         nbytes = sum(b.spec.nbytes for b in {b.place: b for b in (*self.inputs, *self.outputs)}.values())
-        work = sum(flops(n) for n in self.program.nodes)
+        work = costs.flops(self.program)
         rates = [f"{work / seconds / 1e9:.1f} GFLOP/s"] if work else []
         where = "host" if self.on_host else f"code: {self.source}"
         facts = [f"kernel {self.number}", self.cluster.kind, self.rows, str(spec), f"{1e3 * seconds:.3f} ms"]
@@ -178,27 +178,3 @@ def _computed(fusion: Fusion, node: Node, roots: set[Node]) -> bool:
     """Whether ``node`` is one of ``roots``, a result of one, or one in another shape."""
     base = fusion.base(node)
     return base in roots or (base.primitive is PICK and base.args[0] in roots)
-
-
-def flops(node: Node) -> int:
-    """Arithmetic operations that the row takes; views and copies take none."""
-    kind = node.primitive.kind
-    if kind == "map" and node.primitive.name not in ("select", "cast", "bitcast"):
-        return node.spec.size
-    if kind == "reduce":
-        return node.args[0].spec.size
-    attrs = dict(node.attrs)
-    if node.primitive.name == "dot":
-        contracted = attrs["contract"][0]
-        return 2 * node.spec.size * int(np.prod([node.args[0].shape[a] for a in contracted], dtype=np.int64))
-    if node.primitive.name == "conv":
-        return 2 * node.spec.size * (node.args[1].spec.size // node.shape[-1])
-    if node.primitive.name == "conv_input_grad":
-        y, k = node.args
-        return 2 * y.spec.size * (k.spec.size // y.shape[-1])
-    if node.primitive.name == "conv_kernel_grad":
-        y = node.args[1]
-        return 2 * y.spec.size * (node.spec.size // y.shape[-1])
-    bodies = [v for _, value in node.attrs for v in (value if isinstance(value, tuple) else (value,))]
-    times = attrs.get("length", 1)
-    return times * sum(flops(n) for b in bodies if isinstance(b, Program) for n in b.nodes)

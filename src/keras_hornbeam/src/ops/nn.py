@@ -267,8 +267,8 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
 
 
 def psnr(x1, x2, max_val):
-    first, second = together_floating(x1, x2)
-    return nn.psnr(first, second, max_val)
+    x1, x2 = together_floating(x1, x2)
+    return nn.psnr(x1, x2, max_val)
 
 
 def ctc_loss(target, output, target_length, output_length, mask_index=0):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hornbeam.base import dtypes
+from hornbeam.engines.costs import bodies, turns
 from hornbeam.engines.native.fuse import Fusion
 from hornbeam.engines.native.llvm import I64, Function, Module, Value, index
 from hornbeam.engines.native.loops import Kernel
@@ -77,7 +78,7 @@ class Control:
         self.module, self.fusion, self.name, self.node, self.machine = module, fusion, name, node, machine
         self.operands = [fusion.base(a) for a in node.args]
         self.outs = [p if p in fusion.used else None for p in results(node)]
-        constants = [n for b in programs_of(node) for n in _constants(b)]
+        constants = [n for b in bodies(node) for n in _constants(b)]
         buffers = [*self.operands, *(o for o in self.outs if o is not None), *constants]
         self.buffers = tuple(dict.fromkeys(buffers))
         self.numbers = {b: i for i, b in enumerate(self.buffers)}
@@ -106,8 +107,11 @@ class Control:
             self.module.declare("llvm.memmove.p0.p0.i64", "void", "ptr", "ptr", "i64", "i1")
             self.f.emit(f"call void @llvm.memmove.p0.p0.i64(ptr {target}, ptr {source}, i64 {nbytes}, i1 false)")
 
-    def done(self) -> list[Kernel]:
-        return [Kernel(self.f.finish(share=True), self.buffers, 1, (self.node,), 0, self.bytes, chunked=True)]
+    def done(self, *each: int) -> list[Kernel]:
+        """``each``: the bytes that every body moves in one turn."""
+        moved = turns(self.node, dict(self.node.attrs)) * sum(each)
+        name = self.f.finish(share=True)
+        return [Kernel(name, self.buffers, 1, (self.node,), 0, self.bytes, chunked=True, within=moved)]
 
 
 class Turns:
@@ -142,10 +146,10 @@ def scan(module: Module, fusion: Fusion, name: str, node: Node, machine: Target)
     f, attrs = c.f, dict(node.attrs)
     n, xs, length = attrs["carries"], attrs["xs"], attrs["length"]
     body = Body(c, attrs["body"])
-    turns = Turns(c, body.lowered.program.inputs[:n])
+    carried = Turns(c, body.lowered.program.inputs[:n])
     body.prepare()
     given = [c.address_of(b) for b in c.operands]
-    turns.begin(given[:n])
+    carried.begin(given[:n])
     steps = body.lowered.program.inputs[n : n + xs]
     ys = list(zip(c.outs[n:], body.lowered.program.outputs[n:], strict=True))
 
@@ -153,11 +157,11 @@ def scan(module: Module, fusion: Fusion, name: str, node: Node, machine: Target)
         at = f.sub(index(length - 1), i) if attrs["reverse"] else i
         slices = [c.element(a, at, s.spec.nbytes) for a, s in zip(given[n : n + xs], steps, strict=True)]
         rows = [None if o is None else c.element(c.address_of(o), at, y.spec.nbytes) for o, y in ys]
-        body.run([*turns.at(i), *slices, *given[n + xs :]], [*turns.at(f.add(i, index(1))), *rows])
+        body.run([*carried.at(i), *slices, *given[n + xs :]], [*carried.at(f.add(i, index(1))), *rows])
 
     f.loop(index(0), index(length), 1, step, hint="step")
-    turns.end(index(length), c.outs[:n])
-    return c.done()
+    carried.end(index(length), c.outs[:n])
+    return c.done(body.lowered.bytes_moved)
 
 
 def while_(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
@@ -165,24 +169,24 @@ def while_(module: Module, fusion: Fusion, name: str, node: Node, machine: Targe
     f, attrs = c.f, dict(node.attrs)
     n, limit = attrs["carries"], attrs["limit"]
     condition, body = Body(c, attrs["condition"]), Body(c, attrs["body"])
-    turns = Turns(c, body.lowered.program.inputs[:n])
+    carried = Turns(c, body.lowered.program.inputs[:n])
     answer = c.reserve(1)
     condition.prepare()
     body.prepare()
     given = [c.address_of(b) for b in c.operands]
-    turns.begin(given[:n])
+    carried.begin(given[:n])
 
     def going(i: Value) -> Value:
         flag = c.scratch(answer)
-        condition.run([*turns.at(i), *given[n:]], [flag])
+        condition.run([*carried.at(i), *given[n:]], [flag])
         more = f.load(flag, dtypes.bool_)
         return more if limit is None else f.bits("and", more, f.compare("lt", i, index(limit)))
 
     def step(i: Value) -> None:
-        body.run([*turns.at(i), *given[n:]], turns.at(f.add(i, index(1))))
+        body.run([*carried.at(i), *given[n:]], carried.at(f.add(i, index(1))))
 
-    turns.end(f.count_while(going, step), c.outs)
-    return c.done()
+    carried.end(f.count_while(going, step), c.outs)
+    return c.done(condition.lowered.bytes_moved, body.lowered.bytes_moved)
 
 
 def switch(module: Module, fusion: Fusion, name: str, node: Node, machine: Target) -> list[Kernel]:
@@ -192,15 +196,17 @@ def switch(module: Module, fusion: Fusion, name: str, node: Node, machine: Targe
     chosen = f.intrinsic("smin", f.intrinsic("smax", _signed(f, which), index(0)), index(len(branches) - 1))
     given = [c.address_of(b) for b in c.operands[1:]]
     outs = [None if o is None else c.address_of(o) for o in c.outs]
+    moved = []
     for i, branch in enumerate(branches):
         body = Body(c, branch)
+        moved.append(body.lowered.bytes_moved)
 
         def take(body: Body = body) -> None:
             body.prepare()
             body.run(given, outs)
 
         f.only_if(f.compare("eq", chosen, index(i)), take)
-    return c.done()
+    return c.done(max(moved))
 
 
 def _signed(f: Function, value: Value) -> Value:
@@ -215,15 +221,7 @@ def call(module: Module, fusion: Fusion, name: str, node: Node, machine: Target)
     body = Body(c, dict(node.attrs)["program"])
     body.prepare()
     body.run([c.address_of(b) for b in c.operands], [None if o is None else c.address_of(o) for o in c.outs])
-    return c.done()
-
-
-def programs_of(node: Node) -> list[Program]:
-    """The bodies among a node's attributes."""
-    found: list[Program] = []
-    for _, value in node.attrs:
-        found += [v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, Program)]
-    return found
+    return c.done(body.lowered.bytes_moved)
 
 
 def _constants(program: Program) -> list[Node]:
@@ -231,7 +229,7 @@ def _constants(program: Program) -> list[Node]:
     program = prepared(program)
     found = [n for n in (*program.nodes, *program.outputs) if n.primitive.name == "constant"]
     for node in program.nodes:
-        for inner in programs_of(node):
+        for inner in bodies(node):
             found += _constants(inner)
     return found
 
