@@ -29,12 +29,13 @@ tests that download weights are left out.
 SKIPPED = """\
 ## Skipped here, and on JAX
 
-The tests skipped here for another reason than sparse tensors were run on Keras's JAX backend, too (2026-11-22). Of 802
-it skips 657 as well: those of other backends, of ragged and string tensors, of several devices, of absent libraries. It
-runs 145: exports to TensorFlow's formats and through JAX (65), JAX layers in Keras (25), gradients that are taken with
-each framework's own interface (23), the distribution of work over JAX's devices (17), JAX's errors, keys and `jit`
-(10), flash attention (2), and what a test leaves out for backends it does not know (3). The gradients and flash
-attention are tested in our own words in `tests/keras/test_gradients.py` and `test_attention.py`.
+The tests skipped here for another reason than sparse tensors were run on Keras's JAX backend, too (2026-11-22, all but
+those of `wrappers`). Of 802 it skips 657 as well: those of other backends, of ragged and string tensors, of several
+devices, of absent libraries. It runs 145: exports to TensorFlow's formats and through JAX (65), JAX layers in Keras
+(25), gradients that are taken with each framework's own interface (23), the distribution of work over JAX's devices
+(17), JAX's errors, keys and `jit` (10), flash attention (2), and what a test leaves out for backends it does not know
+(3). The gradients and flash attention are tested in our own words in `tests/keras/test_gradients.py` and
+`test_attention.py`.
 """
 
 
