@@ -18,7 +18,7 @@ from hornbeam import config
 from hornbeam.base import dtypes
 from hornbeam.base.spec import Spec
 from hornbeam.engines.costs import bodies
-from hornbeam.engines.native import fuse, loops, lowered
+from hornbeam.engines.native import columns, fuse, loops, lowered
 from hornbeam.engines.native.pipeline import build
 from hornbeam.engines.native.target import host
 from hornbeam.ir.bind import constant, interpreting
@@ -51,7 +51,7 @@ def test_random_programs(seed: int, size: int, lanes: int, small: bool) -> None:
 
 
 LIMITS = [
-    (loops, "LONG", 256), (loops, "PART", 128), (loops, "PARTS", 5), (loops, "CHUNK", 64),
+    (loops, "LONG", 256), (loops, "PART", 128), (columns, "PART", 128), (columns, "PARTS", 5), (loops, "CHUNK", 64),
     (fuse, "MAX_SCRATCH", 256), (fuse, "MAX_OPERATIONS", 12), (fuse, "MAX_ROOTS", 5), (lowered, "WORTH_SHARING", 0),
 ]  # fmt: skip
 

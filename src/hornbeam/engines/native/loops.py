@@ -10,7 +10,6 @@ tree. A very long row is summed in parts of fixed length, which threads share, a
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -29,10 +28,8 @@ from hornbeam.ir.primitives.arith import ADD, CAST, MUL, NEG, SUB
 from hornbeam.ir.primitives.movement import CONSTANT, IOTA, RESHAPE
 from hornbeam.ir.primitives.random import RANDOM_BITS
 
-FEW_COLUMNS = 1024  # columns that make units enough for threads
-PARTS = 32  # at most, of the rows of few columns
 LONG = 65536  # elements of a row that is reduced in parts; too long to have later stages
-PART = 32768  # elements that make one part of a long row, or of few columns
+PART = 32768  # elements that make one part of a long row
 CHUNK = 8192  # elements of a flat loop that make one unit of work for a thread
 FAR = 2 << 20  # bytes of an array that does not stay in a core's own caches
 AHEAD = 1024  # bytes before they are needed that parts of such an array are asked for
@@ -475,10 +472,10 @@ class LoopEmitter:
         starts, scratch = [], 0
         for node in self.reductions:
             starts.append(scratch)
-            scratch += -(-rows * parts * _accumulator(node.spec.dtype).itemsize // 64) * 64
+            scratch += -(-rows * parts * accumulator_of(node.spec.dtype).itemsize // 64) * 64
 
         def partial(r: int, row: Value, part: Value) -> str:
-            dtype = _accumulator(self.reductions[r].spec.dtype)
+            dtype = accumulator_of(self.reductions[r].spec.dtype)
             base = self.f.address("%scratch", index(starts[r]), dtypes.uint8)
             return self.f.address(base, self.f.add(self.f.mul(row, index(parts)), part), dtype)
 
@@ -504,7 +501,7 @@ class LoopEmitter:
         self._bases(self._decoded(row, self.space.outer))
         self.scalars, self.stage = {}, 1
         for r, node in enumerate(self.reductions):
-            dtype = _accumulator(node.spec.dtype)
+            dtype = accumulator_of(node.spec.dtype)
 
             def add(part: Value, total: Value, r: int = r, node: Node = node, dtype: DType = dtype) -> list[Value]:
                 return [self._combine(node, total, f.load(partial(r, row, part), dtype))]
@@ -690,7 +687,7 @@ class LoopEmitter:
     # -- reductions -------------------------------------------------------------------
 
     def _start(self, r: Node, lanes: int) -> Value:
-        dtype = _accumulator(r.spec.dtype)
+        dtype = accumulator_of(r.spec.dtype)
         return self.f.constant(identity_element(r.primitive.name, dtype), dtype, lanes)
 
     def _accumulate(self, r: Node, acc: Value, x: Value, mask: Value | None) -> Value:
@@ -719,7 +716,7 @@ def _far(buffer: Node) -> bool:
     return buffer.spec.nbytes >= FAR and buffer.spec.dtype.itemsize >= 4
 
 
-def _accumulator(dtype: DType) -> DType:
+def accumulator_of(dtype: DType) -> DType:
     return dtypes.float32 if dtype in HALF else dtype
 
 
@@ -732,184 +729,3 @@ def targets_of(fusion: Fusion, nodes: Sequence[Node], outer: Shape, inner: Shape
         assert at is not None
         out.append(Target(node, at, node, offset(at, node.shape, rank)))
     return out
-
-
-def column_axes(node: Node) -> tuple[list[int], list[int]]:
-    """The axes that a reduction reduces, and those it keeps."""
-    reduced = list(dict(node.attrs)["axes"])
-    return reduced, [a for a in range(len(node.args[0].shape)) if a not in reduced]
-
-
-class ColumnEmitter(LoopEmitter):
-    """Emits reductions of axes before the last: columns side by side in vectors, rows added one after the other.
-
-    Several ``roots`` reduce the same axes of arrays of one shape.
-
-    Where there are many rows and few columns, the longest of the reduced axes is split into parts that threads share;
-    then the parts are added in order. Splitting depends on the shape alone, so the bits do.
-    """
-
-    def __init__(self, module: Module, fusion: Fusion, name: str, roots: Sequence[Node], lanes: int) -> None:
-        shape = roots[0].args[0].shape
-        reduced, kept = column_axes(roots[0])
-        outer, inner = tuple(shape[a] for a in reduced), tuple(shape[a] for a in kept)
-        self.border = len(outer)
-        self.parts, self.split = _column_parts(outer, inner)
-        # Loop variables are the reduced axes, then the kept ones.
-        variables = positions(outer + inner)
-        place = {a: variables[i] for i, a in enumerate((*reduced, *kept))}
-        at = variables[len(outer) :]
-        targets = [Target(root, at, root, offset(at, root.shape, len(shape))) for root in roots]
-        here = tuple(place[a] for a in range(len(shape)))
-        super().__init__(module, fusion, name, outer, inner, targets, roots, lanes, here)
-
-    def _make_space(self, outer: Shape, inner: Shape, forms: Sequence[Form]) -> Space:
-        return Space(outer, inner, forms, flatten=False, columns=True, first=self.split if self.parts > 1 else None)
-
-    @property
-    def leading(self) -> list[list[int]]:
-        """What is kept besides the columns."""
-        return [g for g in self.space.outer if g[0] >= self.border]
-
-    @property
-    def rows(self) -> int:
-        return int(np.prod([self.space.size(g) for g in self.leading], dtype=np.int64))
-
-    @property
-    def blocks(self) -> int:
-        """Units of work for one row of columns: four vectors each, then single ones."""
-        whole, left = divmod(self.space.length, 4 * self.lanes)
-        return whole + -(-left // self.lanes)
-
-    def emit(self) -> list[Kernel]:
-        if self.parts == 1:
-            return self.emit_whole()
-        size = self.rows * self.space.length
-        self.begin(chunked=True)
-        f = self.f
-        part, unit = f.div(Value("%unit", I64), index(self.rows * self.blocks)), None
-        unit = f.rem(Value("%unit", I64), index(self.rows * self.blocks))
-        of = self.full_shape[self.split]
-        first = f.div(f.mul(part, index(of)), index(self.parts))
-        last = f.div(f.mul(f.add(part, index(1)), index(of)), index(self.parts))
-        starts, scratch = [], 0
-        for root in self.reductions:
-            starts.append(scratch)
-            scratch += -(-self.parts * size * _accumulator(root.dtype).itemsize // 64) * 64
-        bases = [f.address("%scratch", index(start), dtypes.uint8) for start in starts]
-        before = f.mul(part, index(size))
-        sums = [f.address(b, before, _accumulator(r.dtype)) for r, b in zip(self.reductions, bases, strict=True)]
-        self._unit(unit, (first, last), sums)
-        summing = self.end(self.parts * self.rows * self.blocks, scratch)
-        return [summing, self._adding(size, starts, scratch)]
-
-    def _adding(self, size: int, starts: Sequence[int], scratch: int) -> Kernel:
-        """The parts, added in order."""
-        self.begin(chunked=True)
-        f, lanes = self.f, self.lanes
-
-        def vector(j: Value, mask: Value | None) -> None:
-            for root, start in zip(self.reductions, starts, strict=True):
-                dtype, total = _accumulator(root.dtype), None
-                base = f.address("%scratch", index(start), dtypes.uint8)
-                for part in range(self.parts):
-                    value = f.load(f.address(base, f.add(j, index(part * size)), dtype), dtype, lanes, mask)
-                    total = value if total is None else self._combine(root, total, value)
-                assert total is not None
-                f.store(f.cast(total, root.dtype), f.address(self.pointers[root], j, root.dtype), mask)
-
-        whole = size - size % lanes
-        f.loop(index(0), index(whole), lanes, lambda j: vector(j, None), hint="j")
-        if size > whole:
-            vector(index(whole), self._tail(size - whole))
-        return self.end(1, scratch, work=0)
-
-    @property
-    def units(self) -> int:
-        return self.rows * self.blocks
-
-    def _units(self, begin: Value, end: Value) -> None:
-        self.f.loop(begin, end, 1, lambda u: self._unit(u, None, None), hint="unit")
-
-    def _unit(self, number: Value, span: tuple[Value, Value] | None, sums: Sequence[str] | None) -> None:
-        """Blocks of four vectors first, then single vectors, the last of them masked."""
-        f, lanes = self.f, self.lanes
-        wide = lanes * 4
-        whole, left = divmod(self.space.length, wide)
-        row, block = f.div(number, index(self.blocks)), f.rem(number, index(self.blocks))
-        into = sums
-        if sums is not None:
-            above = f.mul(row, index(self.space.length))
-            into = [f.address(s, above, _accumulator(r.dtype)) for r, s in zip(self.reductions, sums, strict=True)]
-        kept = self._decoded(row, self.leading)
-        if whole:
-            in_whole = f.intrinsic("smin", f.add(block, index(1)), index(whole))
-
-            def wide_block(b: Value) -> None:
-                self._block(kept, f.mul(b, index(wide)), 4, False, span, into)
-
-            f.loop(block, in_whole, 1, wide_block, hint="w")
-        if left:
-            first = f.intrinsic("smax", block, index(whole))
-
-            def vector(b: Value) -> None:
-                at = f.add(f.mul(f.sub(b, index(whole)), index(lanes)), index(whole * wide))
-                self._block(kept, at, 1, bool(left % lanes), span, into)
-
-            f.loop(first, f.add(block, index(1)), 1, vector, hint="n")
-
-    def _block(
-        self, kept: list[tuple[list[int], Value]], column: Value, vectors: int, masked: bool,
-        span: tuple[Value, Value] | None, sums: Sequence[str] | None,
-    ) -> None:  # fmt: skip
-        """Reduce ``vectors`` of columns, over ``span`` of the split axis, into the result or the part at ``sums``."""
-        f, lanes = self.f, self.lanes
-        mask = f.tail_mask(f.sub(index(self.space.length), column), lanes) if masked else None
-        reduced = [g for g in self.space.outer if g[0] < self.border]
-        columns = [column if v == 0 else f.add(column, index(v * lanes)) for v in range(vectors)]
-        operands = [(r.args[0], self.here) for r in self.reductions]
-
-        def one(j: Value, accumulators: Sequence[Value], memo: Memo) -> list[Value]:
-            values = [self._value(node, at, j, mask, memo) for node, at in operands]
-            return [
-                self._combine(r, acc, f.splat(f.cast(value, acc.dtype), lanes))
-                for r, acc, value in zip(self.reductions, accumulators, values, strict=True)
-            ]
-
-        def nest(depth: int, variables: list[tuple[list[int], Value]], accumulators: Sequence[Value]) -> list[Value]:
-            if depth == len(reduced):
-                self._bases([*variables, *kept])
-                self._hoist(operands)
-                n = len(operands)
-                vectors = enumerate(zip(columns, memos(len(columns)), strict=True))
-                return [x for i, (j, memo) in vectors for x in one(j, accumulators[i * n : i * n + n], memo)]
-            group = reduced[depth]
-            start, stop = index(0), index(self.space.size(group))
-            if span is not None and self.split in group:
-                inside = index(self.space.size(group) // self.full_shape[self.split])
-                start, stop = f.mul(span[0], inside), f.mul(span[1], inside)
-
-            def turn(i: Value, *values: Value) -> list[Value]:
-                return nest(depth + 1, [*variables, (group, i)], values)
-
-            return f.loop(start, stop, 1, turn, accumulators, hint="r")
-
-        totals = iter(nest(0, [], [self._start(r, lanes) for _ in columns for r in self.reductions]))
-        if sums is None:
-            self._bases(kept)
-        for j, (i, target) in itertools.product(columns, enumerate(self.targets)):
-            total = next(totals)
-            if sums is None:
-                self._store(target, f.cast(total, target.node.dtype), j, mask)
-            else:
-                f.store(total, f.address(sums[i], j, total.dtype), mask)
-
-
-def _column_parts(outer: Shape, inner: Shape) -> tuple[int, int]:
-    """Into how many parts a reduction of ``outer`` for each of ``inner`` is split, and along which axis."""
-    columns = int(np.prod(inner, dtype=np.int64))
-    if columns >= FEW_COLUMNS or not outer:
-        return 1, 0
-    axis = max(range(len(outer)), key=lambda i: outer[i])
-    work = columns * int(np.prod(outer, dtype=np.int64))
-    return max(min(PARTS, outer[axis], work // PART), 1), axis

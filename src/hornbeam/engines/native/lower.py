@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from hornbeam.engines.native.affine import combine, dense_strides, positions
+from hornbeam.engines.native.columns import ColumnEmitter
 from hornbeam.engines.native.epilogue import Epilogue
 from hornbeam.engines.native.fuse import Cluster, Fusion, broadcast_index
 from hornbeam.engines.native.llvm import Module
-from hornbeam.engines.native.loops import ColumnEmitter, Kernel, LoopEmitter, Target, targets_of
+from hornbeam.engines.native.loops import Kernel, LoopEmitter, Target, targets_of
 from hornbeam.engines.native.target import Target as Machine
 from hornbeam.ir.node import Node
 from hornbeam.ir.primitives.movement import CONCAT

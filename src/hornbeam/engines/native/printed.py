@@ -13,10 +13,11 @@ import numpy as np
 
 from hornbeam.base.spec import Spec
 from hornbeam.engines.native.affine import Form, Index, dense_strides
+from hornbeam.engines.native.columns import ColumnEmitter
 from hornbeam.engines.native.epilogue import Epilogue
 from hornbeam.engines.native.fuse import Fusion
 from hornbeam.engines.native.llvm import Module
-from hornbeam.engines.native.loops import CHUNK, LONG, PART, ColumnEmitter, LoopEmitter, Target
+from hornbeam.engines.native.loops import CHUNK, LONG, PART, LoopEmitter, Target
 from hornbeam.engines.native.lower import BlockEmitter, Nests
 from hornbeam.engines.native.lowered import Lowered
 from hornbeam.engines.native.prepare import prepared
