@@ -12,12 +12,13 @@ from hornbeam.base.spec import Shape
 from hornbeam.engines.native.affine import Form, offset, positions
 from hornbeam.engines.native.fuse import Fusion
 from hornbeam.engines.native.llvm import I64, Module, Value, index
-from hornbeam.engines.native.loops import Kernel, LoopEmitter, Memo, Space, Target, accumulator_of, memos
+from hornbeam.engines.native.loops import Kernel, LoopEmitter, Memo, Space, Target, accumulator_of, is_far, memos
 from hornbeam.ir.node import Node
 
 FEW_COLUMNS = 1024  # columns that make units enough for threads
 PARTS = 32  # at most, of the rows of few columns
 PART = 32768  # elements that make one of them
+WIDE = 4  # vectors of columns in a block
 
 
 def column_axes(node: Node) -> tuple[list[int], list[int]]:
@@ -52,6 +53,10 @@ class ColumnEmitter(LoopEmitter):
     def _make_space(self, outer: Shape, inner: Shape, forms: Sequence[Form]) -> Space:
         return Space(outer, inner, forms, flatten=False, columns=True, first=self.split if self.parts > 1 else None)
 
+    def _follows(self, buffer: Node) -> bool:
+        """Rows are read across: the next one lies behind this one only if a block is all of it."""
+        return is_far(buffer) and self.space.length <= WIDE * self.lanes
+
     @property
     def leading(self) -> list[list[int]]:
         """What is kept besides the columns."""
@@ -64,7 +69,7 @@ class ColumnEmitter(LoopEmitter):
     @property
     def blocks(self) -> int:
         """Units of work for one row of columns: four vectors each, then single ones."""
-        whole, left = divmod(self.space.length, 4 * self.lanes)
+        whole, left = divmod(self.space.length, WIDE * self.lanes)
         return whole + -(-left // self.lanes)
 
     def emit(self) -> list[Kernel]:
@@ -120,7 +125,7 @@ class ColumnEmitter(LoopEmitter):
     def _unit(self, number: Value, span: tuple[Value, Value] | None, sums: Sequence[str] | None) -> None:
         """Blocks of four vectors first, then single vectors, the last of them masked."""
         f, lanes = self.f, self.lanes
-        wide = lanes * 4
+        wide = lanes * WIDE
         whole, left = divmod(self.space.length, wide)
         row, block = f.div(number, index(self.blocks)), f.rem(number, index(self.blocks))
         into = sums
@@ -132,7 +137,7 @@ class ColumnEmitter(LoopEmitter):
             in_whole = f.intrinsic("smin", f.add(block, index(1)), index(whole))
 
             def wide_block(b: Value) -> None:
-                self._block(kept, f.mul(b, index(wide)), 4, False, span, into)
+                self._block(kept, f.mul(b, index(wide)), WIDE, False, span, into)
 
             f.loop(block, in_whole, 1, wide_block, hint="w")
         if left:

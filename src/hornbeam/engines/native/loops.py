@@ -653,7 +653,7 @@ class LoopEmitter:
         if step == 0:
             return f.load(pointer, dtype)
         if step == 1:
-            if mask is None and self.stage == 0 and _far(buffer):
+            if mask is None and self.stage == 0 and self._follows(buffer):
                 self._ask_for(pointer, j, AHEAD // dtype.itemsize, dtype)
             return f.load(f.address(pointer, j, dtype), dtype, self.lanes, mask)
         along = f.add(f.splat(j, self.lanes), f.lanes(self.lanes))
@@ -665,12 +665,16 @@ class LoopEmitter:
         if step == 0:
             f.store(f.extract(value, 0), pointer)
         elif step == 1:
-            if mask is None and _far(t.buffer):
+            if mask is None and is_far(t.buffer):
                 self._ask_for(pointer, j, AHEAD // dtype.itemsize, dtype, write=True)
             f.store(f.splat(value, self.lanes), f.address(pointer, j, dtype), mask)
         else:
             along = f.add(f.splat(j, self.lanes), f.lanes(self.lanes))
             f.scatter(f.splat(value, self.lanes), pointer, f.mul(along, f.constant(step, I64, self.lanes)), mask)
+
+    def _follows(self, buffer: Node) -> bool:
+        """Whether what is read next of ``buffer`` lies behind what is read now, and far enough from the core."""
+        return is_far(buffer)
 
     def _ask_for(self, pointer: str, j: Value, ahead: int, dtype: DType, write: bool = False) -> None:
         """Prefetch what lies ``ahead`` elements after element ``j``. Processors do so by themselves within a page, but
@@ -681,7 +685,7 @@ class LoopEmitter:
         """The later passes find their row in cache: time to bring what the first pass over the next row reads."""
         stored = {t.buffer for t in self.targets}
         for (buffer, form), pointer in self.row_pointers.items():
-            if buffer not in stored and self.space.inner_step(form) == 1 and _far(buffer):
+            if buffer not in stored and self.space.inner_step(form) == 1 and is_far(buffer):
                 self._ask_for(pointer, j, self.space.length, buffer.spec.dtype)
 
     # -- reductions -------------------------------------------------------------------
@@ -712,7 +716,7 @@ class LoopEmitter:
         return total
 
 
-def _far(buffer: Node) -> bool:
+def is_far(buffer: Node) -> bool:
     return buffer.spec.nbytes >= FAR and buffer.spec.dtype.itemsize >= 4
 
 
