@@ -13,7 +13,7 @@ from typing import Any
 from hornbeam.base.spec import Shape
 from hornbeam.engines.native.affine import Form, Index
 from hornbeam.engines.native.fuse import Cluster, Fusion
-from hornbeam.engines.native.llvm import I64, Function, Module, Value, index
+from hornbeam.engines.native.llvm import Function, Module, Value, index
 from hornbeam.engines.native.loops import LoopEmitter, Memo, Space, targets_of
 from hornbeam.engines.native.mathlib import VectorScalars
 from hornbeam.ir.node import Node
@@ -57,8 +57,7 @@ class Epilogue(LoopEmitter):
         """``value``: finished sums of columns from ``column`` on, of which ``mask`` exist; of any width."""
         self.f, self.h, self.lanes = f, VectorScalars(f), value.width
         self.value = f.cast(value, self.given.dtype)
-        first = Value(batch.ref, I64)
-        number = row if first.ref == "0" else f.add(f.mul(first, index(self.rows)), row)
+        number = row if batch.ref == "0" else f.add(f.mul(batch, index(self.rows)), row)
         self._bases(self._decoded(number, self.space.outer))
         memo, returned = Memo(), self.value
         for t in self.targets:
