@@ -20,7 +20,7 @@ same but for subnormal operands and sums, which that instruction takes for 0.
     product.py     what is asked for, and what comes back
     plans.py       how it is computed: the sizes of all of the above
     emitter.py     what every function of one product shares
-    blocks.py      phases, chunks and blocks
+    blocks.py      phases, chunks and blocks, and what a product goes on with
     packing.py     panels of A and B laid out for the tiles
     tiles.py       tiles
     vector.py      products with one row or column
